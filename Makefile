@@ -1,0 +1,58 @@
+# Everything sets itself up: `make demo` and `make test` need nothing but Python 3.10 to 3.13.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test test-slow lint docs bench bench-quick glyph local clean
+
+demo: $(VENV)/core.stamp
+	$(BIN)/labelsieve demo -o demo-out
+
+test: lint
+	$(BIN)/pytest -q -m "not slow"
+
+test-slow: $(VENV)/dev.stamp
+	$(BIN)/pytest -q
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/interrogate -q src/labelsieve
+
+docs: $(VENV)/docs.stamp
+	$(BIN)/mkdocs build --strict --quiet
+
+bench: $(VENV)/dev.stamp
+	$(BIN)/python benchmarks/prompt_step.py
+
+bench-quick: $(VENV)/dev.stamp
+	$(BIN)/python benchmarks/prompt_step.py --quick
+
+# Pre-train the shipped mini-glyph again.
+glyph: $(VENV)/dev.stamp
+	$(BIN)/python -m recipes.mini_glyph.train -o build/mini-glyph
+
+# Compare detectors on real images with human labels (needs the data; see docs/results/default-detector.md).
+local: $(VENV)/dev.stamp
+	$(BIN)/python benchmarks/default_detector.py
+
+clean:
+	rm -rf $(VENV) build dist site demo-out
+
+# The environments: pinned, and made again when a pin or a dependency changes.
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/core.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install -q -c constraints.txt -e .
+	touch $@
+
+$(VENV)/dev.stamp: $(VENV)/core.stamp
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	touch $@
+
+$(VENV)/docs.stamp: $(VENV)/core.stamp
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[docs]'
+	touch $@

@@ -1,0 +1,1 @@
+"""Layer 9: measuring against true labels, which exist nowhere else."""

@@ -1,0 +1,48 @@
+"""`labelsieve cache`: see and remove cached image features."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from . import common
+
+app = typer.Typer(no_args_is_help=True, help="See and remove cached image features.")
+
+
+@app.command("ls")
+def show(json: common.Json = False) -> None:
+    """List what is cached, one line a model."""
+    from ..backbones import FeatureCache
+
+    cache = FeatureCache()
+    entries = cache.entries()
+    if json:
+        common.print_json(entries)
+        return
+    for entry in entries:
+        typer.echo(
+            f"{entry['key']}  {entry['images']:>9,} images  {entry['bytes'] / 1e6:>8.1f} MB  "
+            f"{entry['model_id']}"
+        )
+    total = sum(entry["bytes"] for entry in entries)
+    typer.echo(f"{len(entries)} models, {total / 1e6:.1f} MB in {cache.root}")
+
+
+@app.command("rm")
+def remove(
+    keys: Annotated[list[str] | None, typer.Argument(help="Keys from `cache ls`.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Remove all entries.")] = False,
+) -> None:
+    """Remove cached features; they are computed again when needed."""
+    from ..backbones import FeatureCache
+    from ..core.exceptions import InputError
+
+    cache = FeatureCache()
+    if not keys and not everything:
+        raise InputError("name the keys to remove (see `labelsieve cache ls`), or add --all")
+    chosen = [entry["key"] for entry in cache.entries()] if everything else keys or []
+    for key in chosen:
+        cache.remove(key)
+    typer.echo(f"removed {len(chosen)} of the cached models")

@@ -1,0 +1,166 @@
+"""Flags that several verbs share, and how they print."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..core.exceptions import InputError
+
+
+def _read_config(context: typer.Context, value: Path | None) -> Path | None:
+    """Take defaults for this verb's flags from a YAML file with the same names."""
+    if value is None:
+        return None
+    import yaml
+
+    try:
+        loaded = yaml.safe_load(value.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise typer.BadParameter(f"cannot read {value}: {error}") from error
+    if not isinstance(loaded, dict):
+        raise typer.BadParameter(f"{value} must hold a mapping of flag names to values")
+    known = {parameter.name for parameter in context.command.params}
+    given = {str(key).replace("-", "_"): item for key, item in loaded.items()}
+    unknown = sorted(set(given) - known)
+    if unknown:
+        raise typer.BadParameter(
+            f"{value} names unknown flags: {', '.join(unknown)}; known are "
+            f"{', '.join(sorted(name for name in known if name))}"
+        )
+    context.default_map = {**(context.default_map or {}), **given}
+    return value
+
+
+def _set_verbosity(value: int) -> int:
+    level = logging.INFO if value > 0 else logging.WARNING
+    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
+    logging.getLogger("labelsieve").setLevel(level)
+    return value
+
+
+def _be_quiet(value: bool) -> bool:
+    if value:
+        logging.getLogger("labelsieve").setLevel(logging.ERROR)
+        import os
+
+        os.environ["TQDM_DISABLE"] = "1"
+    return value
+
+
+Data = Annotated[
+    str,
+    typer.Argument(
+        help="Class-per-folder tree, folder with metadata, CSV/JSONL/parquet table, "
+        "saved HF data set, or hub id."
+    ),
+]
+ImageColumn = Annotated[str | None, typer.Option(help="Column of a table that holds the images.")]
+LabelColumn = Annotated[str | None, typer.Option(help="Column of a table that holds the labels.")]
+ClassNames = Annotated[
+    str | None,
+    typer.Option(help="File with the class names, or a JSON map from labels to prompt words."),
+]
+Split = Annotated[str | None, typer.Option(help="Which split to read, where there are several.")]
+Model = Annotated[
+    str, typer.Option(help="Hub id, directory, or mini-glyph (shipped, reads characters).")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Decides everything random.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Do not ask the hub.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
+Params = Annotated[
+    list[str] | None,
+    typer.Option("--param", help="NAME=VALUE of the method's constructor; may be repeated."),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        callback=_read_config, is_eager=True, help="YAML file with values for these flags."
+    ),
+]
+Verbose = Annotated[
+    int,
+    typer.Option("-v", "--verbose", count=True, callback=_set_verbosity, help="Say more."),
+]
+Quiet = Annotated[
+    bool, typer.Option("-q", "--quiet", callback=_be_quiet, help="Say only what failed.")
+]
+
+
+def parse_params(pairs: list[str] | None) -> dict[str, Any]:
+    """Turn NAME=VALUE pairs into constructor arguments; values are read as YAML scalars.
+
+    Raises
+    ------
+    InputError
+        If a pair has no "=".
+    """
+    import yaml
+
+    params = {}
+    for pair in pairs or []:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise InputError(f"--param takes NAME=VALUE, not {pair!r}")
+        # YAML reads 1e-3 as text; people mean a number
+        try:
+            params[name.replace("-", "_")] = float(value) if "e" in value.lower() else None
+        except ValueError:
+            params[name.replace("-", "_")] = None
+        if params[name.replace("-", "_")] is None:
+            params[name.replace("-", "_")] = yaml.safe_load(value)
+    return params
+
+
+def say(text: str) -> None:
+    """A line for the person, on standard error."""
+    typer.echo(text, err=True)
+
+
+def read_images(
+    data: str,
+    image_column: str | None,
+    label_column: str | None,
+    class_names: str | None,
+    split: str | None = None,
+    *,
+    offline: bool = False,
+) -> Any:
+    """Load the data set and say by which rule, with class counts and notes."""
+    from ..data import load_images
+
+    images = load_images(
+        data,
+        image_column=image_column,
+        label_column=label_column,
+        class_names=class_names,
+        split=split,
+        offline=offline,
+    )
+    say(f"{len(images):,} images, {len(images.class_names)} classes. {images.rule}")
+    counts = list(images.class_counts().items())
+    shown = ", ".join(f"{name} {n:,}" for name, n in counts[:12])
+    say(f"given labels: {shown}{', …' if len(counts) > 12 else ''}")
+    for note in images.notes:
+        say(f"note: {note}")
+    return images
+
+
+def command_line() -> str:
+    """What was typed, quoted for a shell."""
+    return shlex.join(["labelsieve", *sys.argv[1:]])
+
+
+def print_json(value: Any) -> None:
+    """The result on standard output, as JSON."""
+    import json
+
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -1,0 +1,47 @@
+"""The `labelsieve` command."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from ..core.exceptions import LabelSieveError
+from ..core.version import __version__
+from . import cache, demo, evaluate, noise, predict, report, scan, tune
+
+app = typer.Typer(
+    name="labelsieve",
+    help="Find wrong labels in image data sets, and train classifiers that resist them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verb in (demo, scan, tune, predict, evaluate, noise, report):
+    app.command(verb.__name__.rpartition(".")[2])(verb.command)
+app.add_typer(cache.app, name="cache")
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"labelsieve {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """Find wrong labels in image data sets, and train classifiers that resist them."""
+
+
+def run() -> None:
+    """Run the command line; errors that labelsieve raises on purpose end it with status 2."""
+    try:
+        app()
+    except LabelSieveError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)

@@ -1,0 +1,80 @@
+"""`labelsieve tune`: fit a classifier to given labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from . import common
+from .common import say
+
+
+def command(
+    data: common.Data,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the classifier.")],
+    model: common.Model = "openai/clip-vit-base-patch16",
+    tuner: Annotated[str, typer.Option(help="Which tuner to fit.")] = "coop",
+    loss: Annotated[str | None, typer.Option(help="Loss, where the tuner takes one.")] = None,
+    shots: Annotated[int | None, typer.Option(min=1, help="Images a class; all if unset.")] = None,
+    param: common.Params = None,
+    test: Annotated[str | None, typer.Option(help="Data set to evaluate on afterwards.")] = None,
+    image_column: common.ImageColumn = None,
+    label_column: common.LabelColumn = None,
+    class_names: common.ClassNames = None,
+    split: common.Split = None,
+    seed: common.Seed = 0,
+    device: common.Device = "auto",
+    dtype: common.Dtype = "auto",
+    offline: common.Offline = False,
+    json: common.Json = False,
+    force: common.Force = False,
+    config: common.Config = None,
+    verbose: common.Verbose = 0,
+    quiet: common.Quiet = False,
+) -> None:
+    """Fit a classifier (CoOp with the loss dspt unless told otherwise) and save it."""
+    given: dict[str, Any] = {"loss": loss, "shots": shots}
+    params = {k: v for k, v in given.items() if v is not None} | common.parse_params(param)
+    images = common.read_images(
+        data, image_column, label_column, class_names, split, offline=offline
+    )
+    from ..bench.evaluate import evaluate
+    from ..sieve.tune import tune
+
+    try:
+        fitted = tune(
+            images,
+            out,
+            tuner=tuner,
+            params=params,
+            model=model,
+            device=device,
+            dtype=dtype,
+            offline=offline,
+            random_state=seed,
+            force=force,
+        )
+    except KeyboardInterrupt:
+        say(f"interrupted; run the same command to continue from what {out} and the cache keep")
+        raise typer.Exit(130) from None
+    result: dict[str, Any] = {"model": str(out), "history": fitted.history_}
+    if test is not None:
+        result["test"] = evaluate(
+            fitted,
+            common.read_images(
+                test, image_column, None, class_names, _test_split(test, data), offline=offline
+            ),
+        )
+    if json:
+        common.print_json(result)
+        return
+    typer.echo(f"classifier {out}  (labelsieve predict {out} IMAGES -o FILE)")
+    if test is not None:
+        typer.echo(f"test accuracy {result['test']['accuracy']:.4f} on {result['test']['n']:,}")
+
+
+def _test_split(test: str, data: str) -> str | None:
+    """`--test` of the same place as the training data means its test split."""
+    return "test" if test == data else None

@@ -1,0 +1,62 @@
+"""Where and in which precision to compute: the one place that decides it."""
+
+from __future__ import annotations
+
+import torch
+
+from .exceptions import InputError
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+DTYPES = {
+    "auto": None,
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+def resolve_device(device: str = "auto") -> torch.device:
+    """Turn a device name into a `torch.device`.
+
+    Parameters
+    ----------
+    device : str
+        "auto" (CUDA, then MPS, then CPU), "cpu", "cuda", "cuda:N" or "mps".
+
+    Raises
+    ------
+    InputError
+        If the name is unknown or the device is not there.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    if device.partition(":")[0] not in DEVICES[1:]:
+        raise InputError(f"unknown device {device!r}; choose one of {', '.join(DEVICES)}")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(f"device {device!r} is not available here; use 'auto' or 'cpu'")
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise InputError("device 'mps' is not available here; use 'auto' or 'cpu'")
+    return torch.device(device)
+
+
+def resolve_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """Turn a precision name into the dtype in which image encoders run.
+
+    "auto" is bfloat16 on a CUDA device that supports it and float32 elsewhere (on CPUs without
+    matrix units for bfloat16 it is slower, not faster).
+
+    Raises
+    ------
+    InputError
+        If the name is unknown.
+    """
+    if dtype not in DTYPES:
+        raise InputError(f"unknown dtype {dtype!r}; choose one of {', '.join(DTYPES)}")
+    chosen = DTYPES[dtype]
+    if chosen is not None:
+        return chosen
+    if device.type == "cuda" and torch.cuda.is_bf16_supported():
+        return torch.bfloat16
+    return torch.float32

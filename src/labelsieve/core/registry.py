@@ -1,0 +1,52 @@
+"""Names for losses, tuners, detectors and backbones, resolved only when asked for."""
+
+from __future__ import annotations
+
+import difflib
+from importlib import import_module
+from typing import Any
+
+from .exceptions import InputError
+
+
+class Registry:
+    """A mapping from a public name to an object that is imported at its first use.
+
+    Parameters
+    ----------
+    kind : str
+        What is registered, as used in error messages ("loss", "detector").
+    entries : dict of str to str
+        Public name to ``"package.module:attribute"``.
+
+    Examples
+    --------
+    >>> paths = Registry("path", {"join": "os.path:join"})
+    >>> paths.get("join")("a", "b")
+    'a/b'
+    """
+
+    def __init__(self, kind: str, entries: dict[str, str]):
+        self.kind = kind
+        self.entries = entries
+
+    def names(self) -> list[str]:
+        """All names, in the order in which they were registered."""
+        return list(self.entries)
+
+    def get(self, name: str) -> Any:
+        """The object behind a name.
+
+        Raises
+        ------
+        InputError
+            If the name is unknown; the message lists the names and the closest one.
+        """
+        if name not in self.entries:
+            close = difflib.get_close_matches(str(name), self.entries, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise InputError(
+                f"unknown {self.kind} {name!r}; choose one of {', '.join(self.entries)}.{hint}"
+            )
+        module, _, attribute = self.entries[name].partition(":")
+        return getattr(import_module(module), attribute)

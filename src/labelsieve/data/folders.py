@@ -1,0 +1,169 @@
+"""Class folders: the name of the first sub-folder is the label."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..core.exceptions import InputError
+from .class_names import ClassSpec, read_classes_json
+from .listing import Listing, printable
+from .sources import FileSource
+
+EXTENSIONS = frozenset(
+    (
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif"),
+        *(".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".ico", ".pcx"),
+        *(".heic", ".heif"),
+    )
+)
+"""What counts as an image file; one that cannot be decoded becomes an unreadable row."""
+
+_SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+
+
+def split_name(name: str) -> str | None:
+    """The split that a folder or file name stands for: train, validation, test or None."""
+    return _SPLITS.get(name.casefold())
+
+
+def choose_split(names: list[str], split: str | None, where: str) -> str:
+    """The name that `split` picks among split names; train by default, or the only one.
+
+    Raises
+    ------
+    InputError
+        If `split` is not among them, or none was given and there is no train.
+    """
+    wanted = split or "train"
+    if wanted in names:
+        return wanted
+    for name in sorted(names):
+        if split_name(wanted) and split_name(name) == split_name(wanted):
+            return name
+    if split is None and len(names) == 1:
+        return names[0]
+    given = f"there is no split {split!r}" if split else "there is no split 'train'"
+    raise InputError(f"{where}: {given}; choose one with split: {', '.join(sorted(names))}")
+
+
+def split_folders(root: Path) -> list[str]:
+    """Names of the split folders, if every visible sub-folder is one and one has sub-folders.
+
+    A class called "train" beside other classes, or "train" and "test" holding images directly,
+    is therefore a class.
+    """
+    names = [e.name for e in os.scandir(root) if e.is_dir() and not e.name.startswith(".")]
+    if not names or any(split_name(name) is None for name in names):
+        return []
+    for name in names:
+        for entry in os.scandir(root / name):
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir() or entry.name.startswith("metadata."):
+                return names
+    return []
+
+
+@dataclass
+class _Walk:
+    """Image files below a folder, relative to it, with what was passed over."""
+
+    names: list[str] = field(default_factory=list)
+    skipped: int = 0
+    closed: list[str] = field(default_factory=list)
+    loops: int = 0
+
+
+def walk_images(root: Path) -> _Walk:
+    """List image files in a stable order without opening any; hidden entries are passed over.
+
+    Links to folders are followed, except to a folder that they lie in.
+    """
+    walk = _Walk()
+    stack: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", (_identity(root),))]
+    while stack:
+        relative, above = stack.pop()
+        try:
+            entries = sorted(os.scandir(root / relative), key=lambda entry: entry.name)
+        except OSError:
+            walk.closed.append(relative)
+            continue
+        folders = []
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if _is_folder(entry):
+                identity = _identity(Path(entry.path))
+                if identity in above:
+                    walk.loops += 1
+                else:
+                    folders.append((f"{relative}{entry.name}/", (*above, identity)))
+            elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS:
+                walk.names.append(relative + entry.name)
+            else:
+                walk.skipped += 1
+        stack.extend(reversed(folders))
+    return walk
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that points to itself
+        return False
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
+
+
+def read_class_folders(root: Path, *, split_rule: str = "") -> Listing:
+    """List a class-per-folder tree.
+
+    Parameters
+    ----------
+    root : Path
+        Its sub-folders are the classes, at any depth below them; images that lie directly in it
+        have no label.
+    split_rule : str
+        Added to the rule when `root` is a split folder of the data.
+    """
+    walk = walk_images(root)
+    labels = [printable(name.split("/", 1)[0]) if "/" in name else None for name in walk.names]
+    flat = bool(labels) and not any(labels)
+    rule = "a flat folder of images without labels" if flat else "one folder a class"
+    return Listing(
+        file_names=walk.names,
+        labels=labels,
+        source=FileSource(root, walk.names),
+        rule=f"{rule}{split_rule}",
+        where=str(root),
+        spec=_spec(root, split_rule),
+        notes=tuple(_notes(walk, None if flat else labels.count(None))),
+    )
+
+
+def _spec(root: Path, split_rule: str) -> ClassSpec:
+    """`classes.json` in the folder or, for a split folder, beside it."""
+    spec = read_classes_json(root)
+    return read_classes_json(root.parent) if split_rule and spec.order is None else spec
+
+
+def _notes(walk: _Walk, loose: int | None) -> list[str]:
+    notes = []
+    if loose:
+        notes.append(f"{loose} images lie outside the class folders; they have no label")
+    if walk.skipped:
+        notes.append(f"{walk.skipped} files without an image extension were skipped")
+    if walk.loops:
+        notes.append(f"{walk.loops} links to a folder that they lie in were not followed")
+    if walk.closed:
+        notes.append(f"{len(walk.closed)} folders cannot be listed: {walk.closed[:5]}")
+    return notes

@@ -1,0 +1,146 @@
+"""`load_images`: finds the reader for what it is given."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..core.exceptions import InputError
+from .folders import choose_split, read_class_folders, split_folders
+from .hub import is_dataset, is_saved_dataset, read_dataset, read_hub, read_saved
+from .images import LabeledImages
+from .listing import Listing, ReadOptions, assemble
+from .parquet import read_parquet, read_shards
+from .tables import JSON_LINES, SEPARATORS, read_text_table
+
+TABLES = (*SEPARATORS, *JSON_LINES, ".parquet", ".pq")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+
+def load_images(
+    data: Any,
+    *,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    class_names: Any = None,
+    split: str | None = None,
+    offline: bool = False,
+) -> LabeledImages:
+    """List images with their given labels; no image is opened.
+
+    Parameters
+    ----------
+    data : path, str, datasets.Dataset or LabeledImages
+        A class-per-folder tree, with or without train/ and test/ folders; a folder with
+        ``metadata.csv|jsonl|parquet``; a CSV, TSV, JSON-lines or parquet table; a folder of
+        parquet shards; a Hugging Face data set in memory, saved to disk or on the hub
+        (``owner/name``, if there is no such path). `LabeledImages` are returned as they are.
+    image_column, label_column : str, optional
+        Columns of a table; guessed from the usual names by default.
+    class_names : list of str, dict or path, optional
+        A list (or text file, or JSON list): the classes in order. A dict (or JSON object): words
+        for prompts by label; the class order stays that of the data. Without it the order is
+        that of the schema's class label, else of ``classes.json`` beside the data, else the
+        natural order of the names.
+    split : str, optional
+        Which split of data that have splits; "train" by default.
+    offline : bool
+        Never reach for the network.
+
+    Returns
+    -------
+    LabeledImages
+        N rows, none dropped; `rule` says how the data were read, `notes` what to look at.
+
+    Raises
+    ------
+    InputError
+        If there is no such data, no image, fewer than two classes, or a bad column or label.
+    MissingExtraError
+        If a Hugging Face data set is given and `datasets` is not installed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> root = Path(tempfile.mkdtemp())
+    >>> for name in ("cat", "dog"):
+    ...     (root / name).mkdir()
+    ...     _ = (root / name / "1.png").write_bytes(b"")
+    >>> images = load_images(root)
+    >>> images.ids.tolist(), images.given_labels.tolist()
+    (['cat/1.png', 'dog/1.png'], [0, 1])
+    >>> images.rule
+    'one folder a class; class order: natural order of the names'
+    """
+    if isinstance(data, LabeledImages):
+        return data
+    options = ReadOptions(image_column, label_column, class_names, split, offline)
+    if is_dataset(data):
+        return assemble(read_dataset(data, options), options)
+    if not isinstance(data, str | os.PathLike):
+        raise InputError(f"data must be a path, a hub id or a data set, not {_kind(data)}")
+    path = Path(data).expanduser()
+    try:
+        return assemble(_list(str(data), path, options), options)
+    except OSError as error:
+        raise InputError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
+
+
+def _kind(data: Any) -> str:
+    return f"{type(data).__module__}.{type(data).__qualname__}"
+
+
+def _list(name: str, path: Path, options: ReadOptions) -> Listing:
+    """The listing by the reader that fits a path or hub id."""
+    if path.is_dir():
+        return _list_folder(path, options)
+    if path.exists():
+        return _list_table(path, options)
+    if _HUB_ID.fullmatch(name) and Path(name).suffix.lower() not in TABLES:
+        return read_hub(name, options)
+    raise InputError(f"there is no file or folder {name!r}; give the path of a folder or table")
+
+
+def _list_folder(root: Path, options: ReadOptions, split_rule: str = "") -> Listing:
+    if is_saved_dataset(root):
+        return read_saved(root, options)
+    tables = [path for suffix in TABLES if (path := root / f"metadata{suffix}").is_file()]
+    if len(tables) > 1:
+        names = ", ".join(path.name for path in tables)
+        raise InputError(f"{root}: several tables ({names}); give the path of one of them")
+    if tables:
+        return _list_table(tables[0], options, split_rule)
+    splits = [] if split_rule else split_folders(root)
+    if splits:
+        chosen = choose_split(splits, options.split, str(root))
+        inner = replace(options, split=None)
+        return _list_folder(root / chosen, inner, f", split folder {chosen!r}")
+    shards = _shards(root)
+    if shards:
+        return read_shards(root, shards, options)
+    _refuse_split(root, options)
+    return read_class_folders(root, split_rule=split_rule)
+
+
+def _shards(root: Path) -> list[Path]:
+    """Parquet files in a folder or its `data`, unless other sub-folders may be classes."""
+    folders = {e.name for e in os.scandir(root) if e.is_dir() and not e.name.startswith(".")}
+    return [] if folders - {"data"} else [*root.glob("*.parquet"), *root.glob("data/*.parquet")]
+
+
+def _list_table(path: Path, options: ReadOptions, split_rule: str = "") -> Listing:
+    _refuse_split(path, options)
+    suffix = path.suffix.lower()
+    if suffix not in TABLES:
+        raise InputError(f"{path}: unknown kind of table {suffix!r}; allowed: {', '.join(TABLES)}")
+    parquet = suffix in (".parquet", ".pq")
+    listing = read_parquet([path], options) if parquet else read_text_table(path, options)
+    return replace(listing, rule=listing.rule + split_rule)
+
+
+def _refuse_split(path: Path, options: ReadOptions) -> None:
+    if options.split is not None:
+        raise InputError(f"{path}: the data have no splits; leave out split={options.split!r}")

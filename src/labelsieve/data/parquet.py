@@ -1,0 +1,165 @@
+"""Parquet tables, one file or shards, also as Hugging Face writes them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..core.exceptions import InputError
+from .class_names import ClassSpec, read_classes_json
+from .columns import choose_column
+from .folders import choose_split, split_name
+from .listing import Listing, ReadOptions
+from .sources import FileSource, ImageSource, ParquetSource
+from .tables import table_rule
+
+
+def read_parquet(paths: Sequence[Path], options: ReadOptions, *, split_rule: str = "") -> Listing:
+    """List parquet files with the same columns, whose rows follow each other.
+
+    Image bytes are not read: only names, labels and ids are.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be parsed or a column is missing or ambiguous.
+    """
+    first = paths[0]
+    schema = _schema(first)
+    features = class_features(schema)
+    images = [name for name, kind in features.items() if kind == "Image"]
+    labels = [name for name, kind in features.items() if isinstance(kind, tuple)]
+    image = str(
+        choose_column("image", schema.names, options.image_column, typed=images, what=first.name)
+    )
+    label = choose_column(
+        "label",
+        schema.names,
+        options.label_column,
+        typed=labels,
+        what=first.name,
+        required=options.class_names is None,
+    )
+    names, source = _images(paths, schema, image)
+    cells, dictionary = (None, None) if label is None else _labels(paths, label)
+    declared = features.get(label or "")
+    spec = read_classes_json(first.parent)
+    if spec.order is None and dictionary:
+        spec = ClassSpec(order=dictionary, origin="the dictionary of the label column")
+    shards = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    has_ids = "id" in schema.names and "id" not in (image, label)
+    integer_names = declared if isinstance(declared, tuple) else None
+    return Listing(
+        file_names=names,
+        labels=cells,
+        source=source,
+        rule=table_rule(first.name + shards, image, label) + split_rule,
+        where=str(first),
+        ids=_read(paths, "id").to_pylist() if has_ids else None,
+        integer_names=integer_names,
+        spec=ClassSpec() if integer_names else spec,
+    )
+
+
+def read_shards(folder: Path, paths: Sequence[Path], options: ReadOptions) -> Listing:
+    """List a folder of parquet files; ``train-00000-of-00002.parquet`` belongs to split train."""
+    groups: dict[str, list[Path]] = {}
+    for path in sorted(paths):
+        groups.setdefault(path.stem.split("-", 1)[0], []).append(path)
+    if all(split_name(prefix) for prefix in groups):
+        chosen = choose_split(list(groups), options.split, str(folder))
+        return read_parquet(groups[chosen], options, split_rule=f", split {chosen!r}")
+    if options.split is not None:
+        raise InputError(f"{folder}: the data have no splits; leave out split={options.split!r}")
+    if len(groups) > 1:
+        names = ", ".join(path.name for path in sorted(paths)[:5])
+        raise InputError(f"{folder}: several tables ({names}, ...); give the path of one of them")
+    return read_parquet(next(iter(groups.values())), options)
+
+
+def class_features(schema: pa.Schema) -> dict[str, str | tuple[str, ...]]:
+    """Hugging Face's features in a schema: "Image", or the names of a class label, by column.
+
+    Parameters
+    ----------
+    schema : pyarrow.Schema
+        Its metadata key `huggingface` holds the features as JSON, if there are any.
+    """
+    try:
+        text = (schema.metadata or {})[b"huggingface"]
+        features = json.loads(text)["info"]["features"]
+        kinds = {name: (f.get("_type"), f.get("names")) for name, f in features.items()}
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return {}
+    found: dict[str, str | tuple[str, ...]] = {}
+    for name, (kind, names) in kinds.items():
+        if kind == "ClassLabel" and isinstance(names, list) and names:
+            found[name] = tuple(str(item) for item in names)
+        elif kind == "Image":
+            found[name] = "Image"
+    return found
+
+
+def _schema(path: Path) -> pa.Schema:
+    try:
+        return pq.read_schema(path)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"cannot read {path} as parquet: {error}") from error
+
+
+def _read(paths: Sequence[Path], column: str) -> pa.ChunkedArray:
+    """One column (or one field of a struct, ``image.path``) of all files."""
+    try:
+        tables = [pq.ParquetFile(path).read(columns=[column]) for path in paths]
+        return pa.chunked_array([chunk for t in tables for chunk in t.column(0).chunks] or [[]])
+    except (OSError, KeyError, IndexError, pa.ArrowException) as error:
+        raise InputError(f"cannot read column {column!r} of {paths[0]}: {error}") from error
+
+
+def _images(paths: Sequence[Path], schema: pa.Schema, column: str) -> tuple[list[str], ImageSource]:
+    """File names and the source of an image column of paths, bytes or ``{bytes, path}``."""
+    kind = schema.field(column).type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        cells = _read(paths, column).to_pylist()
+        return _named(cells), FileSource(paths[0].parent, cells)
+    if pa.types.is_struct(kind) and {"bytes", "path"} & {field.name for field in kind}:
+        if any(field.name == "path" for field in kind):
+            cells = _struct_paths(_read(paths, f"{column}.path"))
+        else:
+            cells = [None] * sum(pq.read_metadata(path).num_rows for path in paths)
+        return _named(cells), ParquetSource(paths, column)
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        n_rows = sum(pq.read_metadata(path).num_rows for path in paths)
+        return _named([None] * n_rows), ParquetSource(paths, column)
+    raise InputError(
+        f"{paths[0].name}: column {column!r} of type {kind} holds no images; name a column of "
+        "paths, bytes or {bytes, path} with --image-column (image_column=...)"
+    )
+
+
+def _struct_paths(structs: pa.ChunkedArray) -> list[str | None]:
+    return [path for chunk in structs.chunks for path in chunk.field("path").to_pylist()]
+
+
+def _named(cells: Sequence[str | None]) -> list[str]:
+    return [cell or f"row-{row:06d}" for row, cell in enumerate(cells)]
+
+
+def _labels(paths: Sequence[Path], column: str) -> tuple[Any, tuple[str, ...] | None]:
+    """Label cells and, of a dictionary column of names, the names in order."""
+    values = _read(paths, column)
+    names = None
+    if pa.types.is_dictionary(values.type):
+        kind = values.type.value_type
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            chunks = values.unify_dictionaries().chunks
+            names = tuple(chunks[0].dictionary.to_pylist()) if chunks else None
+        values = values.cast(kind)
+    return values.to_pandas(integer_object_nulls=True).to_numpy(dtype=object), names

@@ -1,0 +1,82 @@
+"""Small loss: after a short training, clean labels are those that are easy to fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..backbones import AbstractBackbone
+from ..losses import make_loss
+from ..selection.loss_mixture import clean_probability_from_losses
+from ..tuners.coop import CoOp
+from ..tuners.inputs import FitData
+from .base import AbstractDetector, Detection
+
+
+class SmallLoss(AbstractDetector):
+    """Tune prompts briefly with cross-entropy, then split the losses with a Gaussian mixture.
+
+    The mixture of DivideMix (Li et al., ICLR 2020) over the losses of a prompt-tuned CLIP. The
+    label score is the posterior of the small-loss component; below 0.5 it is an issue. The noise
+    rate need not be known.
+
+    Parameters
+    ----------
+    backbone : str or AbstractBackbone
+        Hub id, directory, or a loaded model.
+    class_names : sequence of str, optional
+        Needed when fitted to features.
+    loss : str
+        Loss of the warm-up and of the mixture.
+    epochs, batch_size, lr
+        Of the warm-up; see `TrainingPlan`.
+    random_state : int
+        Decides the order of samples and the mixture's start.
+
+    Examples
+    --------
+    >>> detector = SmallLoss("mini-glyph", epochs=3)
+    """
+
+    def __init__(
+        self,
+        backbone: str | AbstractBackbone = "openai/clip-vit-base-patch16",
+        *,
+        class_names: Sequence[str] | None = None,
+        loss: str = "ce",
+        epochs: int = 5,
+        batch_size: int = 128,
+        lr: float = 0.002,
+        random_state: int = 0,
+    ):
+        self.backbone = backbone
+        self.class_names = class_names
+        self.loss = loss
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.random_state = random_state
+
+    def _detect(
+        self, data: FitData, backbone: AbstractBackbone, checkpoint: Path | None
+    ) -> Detection:
+        tuner = CoOp(
+            backbone,
+            loss=self.loss,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            lr=self.lr,
+            random_state=self.random_state,
+        )
+        classifier = tuner.fit_usable(data, backbone, checkpoint).classifier_
+        logits = classifier.logits(torch.as_tensor(data.features))
+        losses = make_loss(self.loss)(logits, torch.as_tensor(data.labels)).numpy()
+        p_clean = clean_probability_from_losses(losses, random_state=self.random_state)
+        # The posterior saturates; the probability of the given label orders what it ties.
+        p = logits.softmax(dim=1).numpy()
+        tie_break = p[np.arange(len(p)), data.labels]
+        score = np.clip(p_clean * (1 - 1e-6) + 1e-6 * tie_break, 0, 1)
+        return Detection(score, p_clean < 0.5, p, p_clean)

@@ -1,0 +1,128 @@
+"""The headline numbers and the distribution of label scores."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .formats import count, percent
+from .gallery import unreadable_mask
+from .scan_folder import ScanResult
+
+N_BINS = 25
+ACTIONS = ("relabel", "drop", "review", "keep", "unreadable")
+
+
+def headline(scan: ScanResult) -> dict[str, Any]:
+    """Counts from the table, estimates from the summary, and the sentences about them."""
+    issues, summary = scan.issues, scan.summary
+    unreadable = unreadable_mask(issues)
+    checked = issues["given_label"].notna() & ~unreadable
+    n_issues = int(issues["is_label_issue"].sum())
+    actions = issues["action"].value_counts()
+    return {
+        "n_images": len(issues),
+        "n_checked": int(checked.sum()),
+        "n_issues": n_issues,
+        "share": n_issues / max(int(checked.sum()), 1),
+        "n_unreadable": int(unreadable.sum()),
+        "n_unlabeled": int(issues["given_label"].isna().sum()),
+        "n_classes": len(scan.classes),
+        "actions": [(name, int(actions[name])) for name in ACTIONS if name in actions],
+        "noise": noise_rate(summary),
+        "expectation": expectation(summary, n_issues),
+        "warnings": _warnings(summary, n_issues),
+    }
+
+
+def noise_rate(summary: dict[str, Any]) -> dict[str, Any] | None:
+    """The estimated noise rate with its interval in words, or None without an estimate."""
+    rate = summary.get("noise_rate")
+    if not isinstance(rate, dict) or not is_number(rate.get("estimate")):
+        return None
+    interval = rate.get("interval")
+    text = None
+    if isinstance(interval, list) and len(interval) == 2 and all(map(is_number, interval)):
+        confidence = rate.get("confidence")
+        prefix = f"{confidence:.0%} interval" if is_number(confidence) else "interval"
+        text = f"{prefix} {percent(interval[0])} to {percent(interval[1])}"
+    return {"estimate": rate["estimate"], "interval": text, "method": rate.get("method")}
+
+
+def expectation(summary: dict[str, Any], n_issues: int) -> str:
+    """One honest sentence or two about how good the flags are expected to be."""
+    expected = summary.get("expected")
+    expected = expected if isinstance(expected, dict) else {}
+    precision, recall = expected.get("precision"), expected.get("recall")
+    parts = []
+    if is_number(precision) and n_issues:
+        truly = count(round(precision * n_issues))
+        parts.append(
+            f"About {truly} of the {count(n_issues)} flagged labels ({percent(precision)}) "
+            "should be truly wrong."
+        )
+    if is_number(recall):
+        parts.append(f"The flags should cover about {percent(recall)} of all wrong labels.")
+    if not parts:
+        return "This scan has no estimate of how many flags are right: check before you act."
+    which = "Both figures are" if len(parts) == 2 else "This figure is"
+    return " ".join([*parts, f"{which} estimated, not measured against true labels."])
+
+
+def score_histogram(issues: pd.DataFrame) -> dict[str, Any]:
+    """Counts of label scores in equal bins over 0..1, for all rows and for the issues.
+
+    Returns
+    -------
+    dict
+        ``bins`` with the counts and the heights (0..1, square root of the share of ``top``),
+        ``top`` (the count at full height) and ``n`` (rows with a score).
+    """
+    scored = issues[issues["label_score"].notna()]
+    scores = scored["label_score"].clip(0, 1).to_numpy()
+    edges = np.linspace(0, 1, N_BINS + 1)
+    everything = np.histogram(scores, edges)[0]
+    flagged = np.histogram(scores[scored["is_label_issue"].to_numpy()], edges)[0]
+    top = nice_top(int(everything.max(initial=0)))
+    bins = [
+        {
+            "low": float(edges[k]),
+            "high": float(edges[k + 1]),
+            "n": int(everything[k]),
+            "n_issues": int(flagged[k]),
+            "height": math.sqrt(everything[k] / top),
+            "issue_height": math.sqrt(flagged[k] / top),
+        }
+        for k in range(N_BINS)
+    ]
+    return {"bins": bins, "top": top, "n": len(scored)}
+
+
+def nice_top(largest: int) -> int:
+    """The smallest of 4, 8, 20, 40, 80, 200, … that is at least `largest`."""
+    scale = 1
+    while True:
+        for step in (4, 8, 20):
+            if step * scale >= largest:
+                return step * scale
+        scale *= 10
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value from a JSON file is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _warnings(summary: dict[str, Any], n_issues: int) -> list[str]:
+    given = summary.get("warnings")
+    warnings = [str(text) for text in given] if isinstance(given, list) else []
+    stated = summary.get("n_label_issues")
+    if is_number(stated) and stated != n_issues:
+        warnings.append(
+            f"summary.json counts {count(stated)} label issues, issues.parquet {count(n_issues)}: "
+            "the files are not from the same scan, or were edited."
+        )
+    return warnings

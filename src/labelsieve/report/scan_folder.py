@@ -1,0 +1,136 @@
+"""Read the files that `labelsieve scan` leaves in its output folder."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from ..core.exceptions import InputError, gather
+from ..core.serialization import read_json
+from ..core.validation import FloatArray
+
+FILES = ("issues.parquet", "summary.json", "noise_matrix.csv", "classes.json", "run.json")
+REQUIRED = ("id", "file_name", "given_label", "is_label_issue", "label_score")
+OPTIONAL = (
+    "predicted_label",
+    "suggested_label",
+    "action",
+    "p_clean",
+    "p_given",
+    "p_predicted",
+    "detector",
+    "error",
+)
+
+
+@dataclass(frozen=True)
+class ScanResult:
+    """What a scan found.
+
+    Attributes
+    ----------
+    folder : pathlib.Path
+        Where it was read from.
+    issues : pandas.DataFrame
+        One row per input image, index 0..N-1; texts are `str` or None, numbers are floats.
+    summary, run : dict
+        `summary.json` and `run.json`.
+    classes : list of str
+        The K class names, in their order.
+    noise_matrix : ndarray, shape (K, K)
+        Estimated P(given label | true class), rows are true classes.
+    """
+
+    folder: Path
+    issues: pd.DataFrame
+    summary: dict[str, Any]
+    classes: list[str]
+    noise_matrix: FloatArray
+    run: dict[str, Any]
+
+
+def read_scan(folder: Path) -> ScanResult:
+    """Read and check the output folder of a scan.
+
+    Raises
+    ------
+    InputError
+        If files are missing or damaged; the message names them.
+    """
+    if not folder.is_dir():
+        raise InputError(
+            f"{folder} is not a folder; run `labelsieve scan DATA -o {folder}` to make it"
+        )
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        raise InputError(
+            f"{folder} is not the output of a finished scan, it has no {', '.join(missing)}; "
+            f"run `labelsieve scan DATA -o {folder}` first"
+        )
+    classes = [str(name) for name in _read_kind(folder / "classes.json", list)]
+    return ScanResult(
+        folder=folder,
+        issues=_read_issues(folder / "issues.parquet"),
+        summary=_read_kind(folder / "summary.json", dict),
+        classes=classes,
+        noise_matrix=_read_matrix(folder / "noise_matrix.csv", len(classes)),
+        run=_read_kind(folder / "run.json", dict),
+    )
+
+
+def _read_kind(path: Path, kind: type) -> Any:
+    value = read_json(path)
+    if not isinstance(value, kind):
+        expected = "an object" if kind is dict else "a list"
+        raise InputError(f"{path} must hold {expected}; run `labelsieve scan` again")
+    return value
+
+
+def _read_issues(path: Path) -> pd.DataFrame:
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise InputError(
+            f"cannot read {path} as parquet: {error}; run `labelsieve scan` again"
+        ) from error
+    absent = [name for name in REQUIRED if name not in table.columns]
+    gather([f"column {name!r} is missing" for name in absent], what=str(path))
+    table = table.reset_index(drop=True)
+    columns: dict[str, Any] = {}
+    for name in (*REQUIRED, *OPTIONAL):
+        values = table[name] if name in table.columns else pd.Series([None] * len(table))
+        columns[name] = _typed(values, name)
+    return pd.DataFrame(columns, index=table.index)
+
+
+def _typed(values: pd.Series, name: str) -> pd.Series:
+    """Cast one column to bool, float or object, with None for missing text."""
+    if name == "is_label_issue":
+        return values.astype("boolean").fillna(False).astype(bool)
+    if name == "label_score" or name.startswith("p_"):
+        return pd.to_numeric(values, errors="coerce").astype(float)
+    texts = [None if pd.isna(value) else str(value) for value in values]
+    return pd.Series(texts, index=values.index, dtype=object)
+
+
+def _read_matrix(path: Path, n_classes: int) -> FloatArray:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [row[1:] for row in csv.reader(file) if row]
+        matrix = np.array([[float(cell) for cell in row] for row in rows[1:]], dtype=float)
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(
+            f"cannot read {path} as a table of numbers: {error}; run `labelsieve scan` again"
+        ) from error
+    if matrix.shape != (n_classes, n_classes):
+        raise InputError(
+            f"{path} has shape {matrix.shape}, but classes.json names {n_classes} classes; "
+            "run `labelsieve scan` again"
+        )
+    return matrix

@@ -1,0 +1,51 @@
+"""Two Gaussians over per-sample losses: the clean samples are those of the lower one."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.mixture import GaussianMixture
+
+from ..core.validation import FloatArray
+
+
+def clean_probability_from_losses(losses: FloatArray, *, random_state: int = 0) -> FloatArray:
+    """Posterior of the lower-mean component of a two-component mixture over losses.
+
+    As in DivideMix (Li et al., ICLR 2020), on losses scaled to 0..1; the posterior is then made
+    non-increasing in the loss, since two Gaussians of unlike width would call the very smallest
+    losses noisy.
+
+    Parameters
+    ----------
+    losses : ndarray, shape (N,)
+        One finite loss a sample.
+    random_state : int
+        Start of the mixture's k-means.
+
+    Returns
+    -------
+    ndarray of float64, shape (N,)
+        Clean probability; all ones when the losses are equal or there are fewer than two.
+
+    Examples
+    --------
+    >>> p = clean_probability_from_losses(np.array([0.1] * 50 + [0.9] * 50))
+    >>> (p[:50] > 0.5).all(), (p[50:] < 0.5).all()
+    (np.True_, np.True_)
+    """
+    losses = np.asarray(losses, dtype=np.float64)
+    low, high = losses.min(initial=np.inf), losses.max(initial=-np.inf)
+    if len(losses) < 2 or high - low < 1e-12:
+        return np.ones(len(losses))
+    scaled = ((losses - low) / (high - low))[:, None]
+    mixture = GaussianMixture(
+        2, max_iter=100, tol=1e-4, reg_covar=5e-4, random_state=random_state
+    ).fit(scaled)
+    posterior = mixture.predict_proba(scaled)[:, int(mixture.means_[:, 0].argmin())]
+    order = np.argsort(losses, kind="stable")
+    monotone = np.empty_like(posterior)
+    peak = int(posterior[order].argmax())
+    sorted_posterior = posterior[order].copy()
+    sorted_posterior[:peak] = sorted_posterior[peak]
+    monotone[order] = np.minimum.accumulate(sorted_posterior)
+    return monotone

@@ -1,0 +1,31 @@
+"""Estimators by name, with the arguments they accept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..core.exceptions import InputError
+from ..core.registry import Registry
+
+
+def build_estimator(
+    registry: Registry, name: str, params: dict[str, Any] | None, random_state: int
+) -> Any:
+    """An unfitted estimator by name, with our seed where it takes one.
+
+    Raises
+    ------
+    InputError
+        If the name or an argument is unknown; the message lists what is allowed.
+    """
+    estimator = registry.get(name)()
+    allowed = set(estimator.get_params(deep=False)) - {"backbone", "class_names"}
+    unknown = sorted(set(params or {}) - allowed)
+    if unknown:
+        raise InputError(
+            f"{registry.kind} {name!r} has no parameter {', '.join(unknown)}; "
+            f"it takes {', '.join(sorted(allowed)) or 'none'}"
+        )
+    if "random_state" in allowed:
+        estimator.set_params(random_state=random_state)
+    return estimator.set_params(**(params or {}))

@@ -1,0 +1,48 @@
+"""The images of a finished scan, found again through its record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from ..core.exceptions import InputError, LabelSieveError
+from ..core.serialization import read_json
+from ..data import LabeledImages, load_images
+
+
+def images_of_scan(folder: Path | str) -> tuple[LabeledImages | None, str | None]:
+    """Load the images that a scan was made of.
+
+    Parameters
+    ----------
+    folder : Path or str
+        Output folder of a scan.
+
+    Returns
+    -------
+    images : LabeledImages or None
+        In the order of the issues; None when they are not where they were.
+    problem : str or None
+        Why there are none.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no finished scan.
+    """
+    folder = Path(folder)
+    if not (folder / "run.json").exists():
+        raise InputError(
+            f"{folder} holds no finished scan (no run.json); run `labelsieve scan DATA -o {folder}`"
+        )
+    read = read_json(folder / "run.json").get("data", {})
+    options = {k: read.get(k) for k in ("image_column", "label_column", "class_names", "split")}
+    try:
+        images = load_images(read.get("source") or "", **options)
+    except LabelSieveError as error:
+        return None, f"the images cannot be found again ({error})"
+    ids = pd.read_parquet(folder / "issues.parquet", columns=["id"])["id"].astype(object)
+    if list(images.ids) != list(ids):
+        return None, f"{read['source']} has changed since the scan"
+    return images, None

@@ -1,0 +1,166 @@
+"""A scan: the pipeline run on a data set, its results written to a folder."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..core.exceptions import InputError
+from ..core.serialization import atomic_path, write_json
+from ..core.version import __version__
+from ..data import LabeledImages
+from .label_sieve import LabelSieve
+
+log = logging.getLogger(__name__)
+WORK = ".work"
+PACKAGES = ("torch", "transformers", "scikit-learn", "numpy", "pandas", "Pillow")
+
+
+@dataclass(frozen=True)
+class ScanResult:
+    """A finished scan.
+
+    Attributes
+    ----------
+    folder : Path
+        Where the files are.
+    sieve : LabelSieve
+        Fitted.
+    images : LabeledImages
+        What was scanned.
+    """
+
+    folder: Path
+    sieve: LabelSieve
+    images: LabeledImages
+
+
+def scan(
+    images: LabeledImages,
+    out: Path | str,
+    sieve: LabelSieve,
+    *,
+    source: dict[str, Any] | None = None,
+    command: str = "",
+    force: bool = False,
+    finish: Callable[[Path, LabeledImages], Any] | None = None,
+) -> ScanResult:
+    """Fit a sieve and write issues, summary, model and run record to a folder.
+
+    Results are staged inside the folder and moved into place when all are whole, `run.json` last:
+    a folder with a `run.json` holds a finished scan. A killed scan keeps its checkpoints, and the
+    same call continues from them.
+
+    Parameters
+    ----------
+    images : LabeledImages
+        The data set.
+    out : Path or str
+        Folder to write; must be new, empty, or hold an unfinished scan.
+    sieve : LabelSieve
+        Not yet fitted.
+    source : dict, optional
+        The arguments of `load_images`, for the record ("source" is the data itself).
+    command : str
+        What was typed, for the record.
+    force : bool
+        Replace a finished scan.
+    finish : callable, optional
+        Called with the staging folder and the images before the results move into place; writes
+        further files, such as the report.
+
+    Returns
+    -------
+    ScanResult
+        The folder with the fitted sieve.
+
+    Raises
+    ------
+    InputError
+        If the folder holds a finished scan (without `force`) or foreign files.
+    """
+    out = Path(out)
+    _claim(out, force)
+    work, stage = out / WORK, out / WORK / "stage"
+    sieve.fit(images, workspace=work)
+    shutil.rmtree(stage, ignore_errors=True)
+    stage.mkdir(parents=True)
+    sieve.issues_.save(stage)
+    sieve.classifier_.save(stage / "model")
+    write_json(stage / "summary.json", sieve.summary_)
+    write_json(stage / "classes.json", list(images.class_names))
+    _write_matrix(stage / "noise_matrix.csv", sieve, images)
+    write_json(stage / "run.json", _run_record(sieve, images, source, command))
+    if finish is not None:
+        finish(stage, images)
+    _publish(stage, out)
+    shutil.rmtree(work, ignore_errors=True)
+    return ScanResult(out, sieve, images)
+
+
+def _claim(out: Path, force: bool) -> None:
+    """Make the folder ours, or say why it is not."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"the output {out} is a file; name a new folder with -o")
+    if (out / "run.json").exists():
+        if not force:
+            raise InputError(
+                f"{out} holds a finished scan; add --force to replace it, or name another folder"
+            )
+    elif out.exists() and any(out.iterdir()) and not (out / WORK).exists():
+        raise InputError(f"{out} holds files that are not of a scan; name a new or empty folder")
+    elif (out / WORK).exists():
+        log.warning("continuing the unfinished scan in %s", out)
+    try:
+        (out / WORK).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write to {out}: {error}") from error
+
+
+def _write_matrix(path: Path, sieve: LabelSieve, images: LabeledImages) -> None:
+    names = list(images.class_names)
+    with atomic_path(path) as partial:
+        pd.DataFrame(sieve.noise_matrix_, index=names, columns=names).to_csv(partial)
+
+
+def _run_record(
+    sieve: LabelSieve, images: LabeledImages, source: dict[str, Any] | None, command: str
+) -> dict[str, Any]:
+    """What was run, with which versions: enough to run it again."""
+    config = sieve.get_params(deep=False) | {"model": sieve.backbone_.model_id}
+    return {
+        "command": command,
+        "labelsieve": __version__,
+        "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
+        "config": config,
+        "resolved": {
+            "detector": _plain(sieve.detector_.get_params(deep=False)),
+            "tuner": _plain(sieve.classifier_.get_params(deep=False)),
+        },
+        "model": {"id": sieve.backbone_.model_id, "commit": sieve.backbone_.commit},
+        "data": (source or {}) | {"rule": images.rule, "n_images": len(images)},
+        "seed": sieve.random_state,
+        "timings": sieve.timings_,
+    }
+
+
+def _plain(params: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in params.items() if k not in ("backbone", "class_names")}
+
+
+def _publish(stage: Path, out: Path) -> None:
+    """Move staged files into place; the record that marks a scan as finished goes last."""
+    (out / "run.json").unlink(missing_ok=True)
+    for item in sorted(stage.iterdir(), key=lambda path: path.name == "run.json"):
+        target = out / item.name
+        if target.is_dir():
+            shutil.rmtree(target)
+        item.replace(target)

@@ -1,0 +1,154 @@
+"""What a scan found, in figures: counts, noise rate, noise matrix, expected precision."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..core.validation import FloatArray, IntArray
+from ..data import LabeledImages
+from ..detectors import AbstractDetector
+from ..detectors.issues import ACTIONS
+
+CONFIDENCE = 0.9
+Z = 1.6449  # two-sided 90 % of a normal distribution
+
+
+def clean_probability(detector: AbstractDetector) -> FloatArray:
+    """p_clean of the judged rows; 0 or 1 by the flag where the detector has no probability."""
+    judged = ~np.isnan(detector.label_score_)
+    fallback = 1.0 - detector.is_label_issue_[judged]
+    p = detector.p_clean_[judged]
+    return np.where(np.isnan(p), fallback, p)
+
+
+def noise_matrix(detector: AbstractDetector, given_labels: IntArray) -> FloatArray:
+    """Estimated P(given | true), shape (K, K); rows are true classes and sum to 1.
+
+    The given label of each judged row counts with its clean probability, and the rest of the
+    weight goes to the other classes in proportion to their probabilities. Entry (k, k) carries
+    one pseudo-count, so a class that is nobody's true class reads as free of noise.
+
+    Parameters
+    ----------
+    detector : AbstractDetector
+        Fitted.
+    given_labels : ndarray of int64, shape (N,)
+        The labels it was fitted to.
+    """
+    judged = ~np.isnan(detector.label_score_)
+    labels, clean = given_labels[judged], clean_probability(detector)
+    others = detector.probabilities_[judged].copy()
+    rows, n_classes = np.arange(len(labels)), others.shape[1]
+    others[rows, labels] = 0.0
+    others += 1e-12
+    others[rows, labels] = 0.0
+    weights = others / others.sum(axis=1, keepdims=True) * (1.0 - clean)[:, None]
+    weights[rows, labels] = clean
+    joint = np.zeros((n_classes, n_classes))  # given x true
+    np.add.at(joint, labels, weights)
+    joint = joint.T + np.eye(n_classes)
+    return joint / joint.sum(axis=1, keepdims=True)
+
+
+def summarize(
+    detector: AbstractDetector, images: LabeledImages, matrix: FloatArray
+) -> dict[str, Any]:
+    """The content of summary.json.
+
+    Parameters
+    ----------
+    detector : AbstractDetector
+        Fitted to `images`.
+    images : LabeledImages
+        The data set.
+    matrix : ndarray, shape (K, K)
+        Estimated noise matrix.
+
+    Returns
+    -------
+    dict
+        Plain numbers and texts, ready for JSON.
+    """
+    table = detector.issues_.table
+    clean, flagged = clean_probability(detector), detector.is_label_issue_
+    judged = ~np.isnan(detector.label_score_)
+    counts = table["action"].value_counts()
+    return {
+        "n_images": len(table),
+        "n_unreadable": int((table["action"] == "unreadable").sum()),
+        "n_unlabeled": int((images.given_labels < 0).sum()),
+        "n_classes": len(images.class_names),
+        "n_label_issues": int(flagged.sum()),
+        "actions": {action: int(counts.get(action, 0)) for action in ACTIONS},
+        "noise_rate": _noise_rate(clean, bool(np.isfinite(detector.p_clean_[judged]).all())),
+        "expected": _expected(detector, clean, flagged[judged]),
+        "per_class": _per_class(detector, images, clean, judged),
+        "per_pair": _per_pair(detector),
+        "noise_matrix_diagonal_mean": float(np.diag(matrix).mean()),
+        "warnings": list(images.notes),
+    }
+
+
+def _noise_rate(clean: FloatArray, has_probabilities: bool) -> dict[str, Any]:
+    """Mean of 1 - p_clean with the spread that comes from the finite number of images."""
+    n, rate = len(clean), float((1 - clean).mean())
+    spread = clean * (1 - clean) if has_probabilities else np.full(n, rate * (1 - rate))
+    half = Z * math.sqrt(max(float(spread.sum()), float(n * rate * (1 - rate)))) / n
+    return {
+        "estimate": rate,
+        "interval": [max(0.0, rate - half), min(1.0, rate + half)],
+        "confidence": CONFIDENCE,
+        "method": ("mean of 1 - p_clean" if has_probabilities else "share of flagged labels")
+        + "; the interval covers the spread of a finite sample, not an error of the model",
+    }
+
+
+def _expected(
+    detector: AbstractDetector, clean: FloatArray, flagged: Any
+) -> dict[str, float | None]:
+    """Expected precision and recall of the flagged set, from p_clean; None without it."""
+    if np.isnan(detector.p_clean_[~np.isnan(detector.label_score_)]).any():
+        return {"precision": None, "recall": None, "n_errors": None}
+    wrong = 1.0 - clean
+    found, total = float(wrong[flagged].sum()), float(wrong.sum())
+    return {
+        "precision": found / int(flagged.sum()) if flagged.any() else None,
+        "recall": found / total if total > 0 else None,
+        "n_errors": total,
+    }
+
+
+def _per_class(
+    detector: AbstractDetector, images: LabeledImages, clean: FloatArray, judged: Any
+) -> list[dict[str, Any]]:
+    """Counts and estimated noise of each given class."""
+    n_classes = len(images.class_names)
+    given = images.given_labels
+    sizes = np.bincount(given[given >= 0], minlength=n_classes)
+    issues = np.bincount(given[detector.is_label_issue_], minlength=n_classes)
+    wrong = np.bincount(given[judged], weights=1 - clean, minlength=n_classes)
+    suggested = detector.suggested_label_
+    into = np.bincount(suggested[suggested >= 0], minlength=n_classes)
+    in_class = np.bincount(given[judged], minlength=n_classes)
+    return [
+        {
+            "class": name,
+            "n": int(sizes[k]),
+            "n_issues": int(issues[k]),
+            "estimated_noise_rate": float(wrong[k] / in_class[k]) if in_class[k] else None,
+            "n_suggested_here": int(into[k]),
+        }
+        for k, name in enumerate(images.class_names)
+    ]
+
+
+def _per_pair(detector: AbstractDetector) -> list[dict[str, Any]]:
+    """Issues by (given, suggested), most first."""
+    table = detector.issues_.table
+    found = table[table["is_label_issue"]]
+    pairs = found.groupby(["given_label", "suggested_label"], sort=True).size()
+    pairs = pairs.sort_values(ascending=False, kind="stable")
+    return [{"given": g, "suggested": s, "n": int(n)} for (g, s), n in pairs.items()]

@@ -1,0 +1,237 @@
+"""The contract of tuners: fit, predict, save, load."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+
+from ..backbones import AbstractBackbone, load_backbone
+from ..core.exceptions import InputError, NotFittedError
+from ..core.serialization import load_tensors, read_json, save_tensors, write_json, write_text
+from ..core.validation import FloatArray, IntArray
+from ..core.version import __version__
+from ..prompts import TextClassifier
+from .inputs import FitData, fit_data, image_features
+
+FORMAT = 1
+
+
+class AbstractTuner(BaseEstimator):
+    """Base of all tuners: a classifier over image features, fitted to given labels.
+
+    Subclasses state their own constructor arguments and define `_fit`. Labels are class indices;
+    `class_names_` tells their names.
+
+    Attributes
+    ----------
+    classifier_ : TextClassifier
+        The fitted class weights, (K, D).
+    class_names_, prompt_names_ : tuple of str
+        Class names in label order, and the words used in prompts.
+    history_ : list of dict
+        One record an epoch; empty without training.
+    backbone_ : AbstractBackbone
+        The loaded model.
+    """
+
+    backbone: str | AbstractBackbone
+    class_names: Sequence[str] | None
+
+    classifier_: TextClassifier
+    history_: list[dict[str, float]]
+
+    def fit(self, X: Any, y: Any = None, *, checkpoint: Path | None = None) -> Any:
+        """Fit to images, or to features (N, D) with class indices (N,).
+
+        Parameters
+        ----------
+        X : LabeledImages, ImageFeatures or array of shape (N, D)
+            Images or features. Rows that cannot be read or carry no label are left out.
+        y : array of int or LabeledImages, optional
+            Given labels when `X` is features.
+        checkpoint : Path, optional
+            Folder in which training keeps its state, to resume after an interruption.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InputError
+            If the data or the parameters cannot be used.
+        """
+        backbone = load_backbone(self.backbone)
+        return self.fit_usable(fit_data(X, y, backbone, self.class_names), backbone, checkpoint)
+
+    def fit_usable(
+        self, data: FitData, backbone: AbstractBackbone, checkpoint: Path | None = None
+    ) -> Any:
+        """Fit to rows that are already checked and encoded; what `fit` and detectors call."""
+        self.backbone_ = backbone
+        self.class_names_, self.prompt_names_ = data.class_names, data.prompt_names
+        self.history_ = []
+        self.classifier_ = self._fit(data, backbone, checkpoint)
+        return self
+
+    @abstractmethod
+    def _fit(
+        self, data: FitData, backbone: AbstractBackbone, checkpoint: Path | None
+    ) -> TextClassifier:
+        """Fit to usable rows and return the class weights; may set further `*_` attributes."""
+
+    def predict_proba(self, X: Any) -> FloatArray:
+        """Class probabilities (N, K), float32; NaN in rows whose image cannot be read.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        """
+        if not hasattr(self, "classifier_"):
+            raise NotFittedError(f"{type(self).__name__} is not fitted; call fit first")
+        found = image_features(X, self.backbone_)
+        probabilities = self.classifier_.predict_proba(found.features)
+        probabilities[~found.ok] = np.nan
+        return probabilities
+
+    def predict(self, X: Any) -> IntArray:
+        """Most probable class indices (N,); -1 in rows whose image cannot be read."""
+        probabilities = self.predict_proba(X)
+        readable = ~np.isnan(probabilities[:, 0])
+        return np.where(readable, np.nan_to_num(probabilities).argmax(axis=1), -1)
+
+    def save(self, folder: Path | str) -> Path:
+        """Write config.json, model.safetensors and README.md (a model card) to a folder.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        """
+        if not hasattr(self, "classifier_"):
+            raise NotFittedError(f"{type(self).__name__} is not fitted; call fit first")
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        config = self._config()
+        save_tensors(folder / "model.safetensors", self._tensors())
+        write_text(folder / "README.md", _model_card(config))
+        write_json(folder / "config.json", config)
+        return folder
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        return {"class_weights": self.classifier_.weights}
+
+    def _config(self) -> dict[str, Any]:
+        params = self.get_params(deep=False)
+        for name in ("backbone", "class_names"):
+            params.pop(name)
+        return {
+            "format": FORMAT,
+            "labelsieve": __version__,
+            "tuner": self.name,
+            "params": params,
+            "model": {"id": self.backbone_.model_id, "commit": self.backbone_.commit},
+            "class_names": list(self.class_names_),
+            "prompt_names": list(self.prompt_names_),
+            "logit_scale": self.classifier_.logit_scale,
+            "logit_bias": self.classifier_.logit_bias,
+            "history": self.history_,
+        }
+
+    @property
+    def name(self) -> str:
+        """The name under which this tuner is registered."""
+        from .registry import TUNERS
+
+        path = f"{type(self).__module__}:{type(self).__name__}"
+        return next((n for n, p in TUNERS.entries.items() if p == path), type(self).__name__)
+
+
+def load_tuner(
+    folder: Path | str,
+    *,
+    backbone: str | AbstractBackbone | None = None,
+    device: str = "auto",
+    offline: bool = False,
+) -> AbstractTuner:
+    """Load a tuner that was saved, ready to predict.
+
+    Parameters
+    ----------
+    folder : Path or str
+        Where `save` wrote it, or the output folder of a scan (its ``model/`` is taken).
+    backbone : str or AbstractBackbone, optional
+        Use this in place of the recorded model, for example when its directory moved.
+    device : str
+        See `resolve_device`.
+    offline : bool
+        Do not ask the hub.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no saved classifier of a known format.
+    """
+    from .registry import TUNERS
+
+    folder = Path(folder)
+    if not (folder / "config.json").exists() and (folder / "model" / "config.json").exists():
+        folder = folder / "model"
+    if not (folder / "config.json").exists():
+        raise InputError(
+            f"{folder} holds no saved classifier (no config.json); pass the folder that "
+            "`labelsieve tune -o` or `labelsieve scan -o` wrote"
+        )
+    config = read_json(folder / "config.json")
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise InputError(
+            f"{folder}/config.json is not a labelsieve classifier of format {FORMAT}; "
+            "if a newer labelsieve wrote it, upgrade"
+        )
+    model = backbone or config["model"]["id"]
+    tuner = TUNERS.get(config["tuner"])(backbone=model, **config["params"])
+    tuner.backbone_ = load_backbone(
+        model,
+        device=device,
+        offline=offline,
+        revision=None if backbone else config["model"]["commit"],
+    )
+    tensors = load_tensors(folder / "model.safetensors")
+    tuner.class_names_ = tuple(config["class_names"])
+    tuner.prompt_names_ = tuple(config["prompt_names"])
+    tuner.history_ = config["history"]
+    tuner.classifier_ = TextClassifier(
+        tensors["class_weights"],
+        tuner.class_names_,
+        config["logit_scale"],
+        config["logit_bias"],
+    )
+    if "context" in tensors:
+        tuner.context_ = tensors["context"]
+    return tuner
+
+
+def _model_card(config: dict[str, Any]) -> str:
+    """A short model card in Markdown, from the saved configuration."""
+    names = config["class_names"]
+    shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    params = "\n".join(f"- {k}: {v}" for k, v in config["params"].items())
+    last = config["history"][-1] if config["history"] else None
+    training = f"{last['epoch'] + 1} epochs, last loss {last['loss']:.4f}" if last else "none"
+    return (
+        f"# An image classifier by labelsieve {config['labelsieve']}\n\n"
+        f"Class weights over the image features of `{config['model']['id']}` "
+        f"(commit {config['model']['commit'] or 'unknown'}), made by the tuner "
+        f"`{config['tuner']}`.\n\n"
+        f"- classes ({len(names)}): {shown}\n- training: {training}\n{params}\n\n"
+        "Use: `labelsieve predict THIS_FOLDER IMAGES -o predictions.parquet`\n\n"
+        "It was fitted to labels that may be partly wrong; measure it on labels you trust with "
+        "`labelsieve evaluate THIS_FOLDER DATA`.\n"
+    )

@@ -1,0 +1,191 @@
+"""CoOp: learn the context words of a prompt, with any loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..backbones import AbstractBackbone, augmented_features
+from ..core.exceptions import InputError
+from ..core.random import numpy_generator, torch_generator
+from ..core.validation import IntArray, check_number
+from ..data.splits import few_shot
+from ..losses import make_loss
+from ..losses.registry import Loss
+from ..prompts import PromptLearner, TextClassifier, encode_prompts
+from .base import AbstractTuner
+from .inputs import FitData
+from .training import AbstractTrainable, TrainingPlan, train
+
+
+class CoOp(AbstractTuner):
+    """Context optimisation (Zhou et al., IJCV 2022) on cached image features.
+
+    The context tokens are learned, the class-name tokens and both encoders stay fixed; PTNL
+    (ICCV 2023) shows that this resists label noise. With the default loss ``dspt`` the gradients
+    of confidently mislabeled samples vanish as well.
+
+    Parameters
+    ----------
+    backbone : str or AbstractBackbone
+        Hub id, directory, or a loaded model.
+    class_names : sequence of str, optional
+        Needed when fitted to features.
+    loss : str
+        A name from `losses.LOSSES`.
+    loss_params : dict, optional
+        Parameters of the loss, such as ``{"q": 0.5}`` for ``gce``.
+    initial_text : str or None
+        Words whose token embeddings start the context; None draws `n_context` random tokens.
+    n_context : int
+        Number of context tokens M when `initial_text` is None.
+    position : str
+        Of the class name: "end", "middle" or "front".
+    class_specific : bool
+        One context a class (CSC) instead of a shared one.
+    shots : int, optional
+        Images a class to train on, drawn at random; None uses all.
+    n_views : int
+        With more than one, each image is encoded in that many random crops and flips, and every
+        step draws one of them; needs images, not bare features.
+    epochs, batch_size, lr, momentum, weight_decay, warmup_epochs
+        See `TrainingPlan`.
+    random_state : int
+        Decides the shots, the initial context and the order of samples.
+
+    Attributes
+    ----------
+    context_ : Tensor
+        The learned context tokens, (M, d) or (K, M, d).
+
+    Examples
+    --------
+    >>> tuner = CoOp("mini-glyph", loss="gce", loss_params={"q": 0.5}, shots=16)
+    """
+
+    def __init__(
+        self,
+        backbone: str | AbstractBackbone = "openai/clip-vit-base-patch16",
+        *,
+        class_names: Sequence[str] | None = None,
+        loss: str = "dspt",
+        loss_params: dict[str, Any] | None = None,
+        initial_text: str | None = "a photo of a",
+        n_context: int = 16,
+        position: str = "end",
+        class_specific: bool = False,
+        shots: int | None = None,
+        n_views: int = 1,
+        epochs: int = 50,
+        batch_size: int = 32,
+        lr: float = 0.002,
+        momentum: float = 0.9,
+        weight_decay: float = 5e-4,
+        warmup_epochs: int = 1,
+        random_state: int = 0,
+    ):
+        self.backbone = backbone
+        self.class_names = class_names
+        self.loss = loss
+        self.loss_params = loss_params
+        self.initial_text = initial_text
+        self.n_context = n_context
+        self.position = position
+        self.class_specific = class_specific
+        self.shots = shots
+        self.n_views = n_views
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.warmup_epochs = warmup_epochs
+        self.random_state = random_state
+
+    def _fit(
+        self, data: FitData, backbone: AbstractBackbone, checkpoint: Path | None
+    ) -> TextClassifier:
+        generator = numpy_generator(self.random_state)
+        if self.shots is not None:
+            check_number(self.shots, name="shots", low=1, integer=True)
+            data = data.subset(few_shot(data.labels, self.shots, generator))
+        features = self._training_features(data, backbone)
+        learner = PromptLearner(
+            backbone,
+            data.prompt_names,
+            n_context=self.n_context,
+            position=self.position,
+            class_specific=self.class_specific,
+            initial_text=self.initial_text,
+            generator=torch_generator(generator),
+        )
+        module = _PromptTuning(
+            features, data.labels, backbone, learner, make_loss(self.loss, **self.loss_params or {})
+        )
+        params = {k: v for k, v in self.get_params(deep=False).items() if k != "backbone"}
+        self.history_ = train(
+            module,
+            len(data.labels),
+            TrainingPlan(
+                epochs=self.epochs,
+                batch_size=self.batch_size,
+                lr=self.lr,
+                momentum=self.momentum,
+                weight_decay=self.weight_decay,
+                warmup_epochs=self.warmup_epochs,
+            ),
+            random_state=self.random_state,
+            checkpoint=checkpoint,
+            identity=[params, backbone.fingerprint, data.digest()],
+            description=f"tuning prompts ({self.loss})",
+        )
+        self.context_ = learner.context.detach()
+        with torch.no_grad():
+            weights = encode_prompts(backbone, learner)
+        return TextClassifier(weights, data.class_names, backbone.logit_scale, backbone.logit_bias)
+
+    def _training_features(self, data: FitData, backbone: AbstractBackbone) -> torch.Tensor:
+        """Features (N, V, D): the images as they are, or `n_views` augmented views of each."""
+        check_number(self.n_views, name="n_views", low=1, integer=True)
+        if self.n_views == 1:
+            return torch.as_tensor(data.features).unsqueeze(1)
+        if data.images is None:
+            raise InputError(
+                f"n_views={self.n_views} needs images to augment, but features were given; "
+                "pass images, or n_views=1"
+            )
+        return torch.as_tensor(
+            augmented_features(data.images, backbone, self.n_views, self.random_state)
+        )
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        return {**super()._tensors(), "context": self.context_}
+
+
+class _PromptTuning(AbstractTrainable):
+    """Mean loss of cached features (N, V, D) against the current text features."""
+
+    def __init__(
+        self,
+        features: torch.Tensor,
+        labels: IntArray,
+        backbone: AbstractBackbone,
+        learner: PromptLearner,
+        loss: Loss,
+    ):
+        super().__init__()
+        self.learner = learner
+        self.backbone = backbone
+        self.features = features.to(backbone.device)
+        self.labels = torch.as_tensor(labels, device=backbone.device)
+        self.loss = loss
+
+    def step(self, rows: torch.Tensor, epoch: int, generator: torch.Generator) -> torch.Tensor:
+        views = torch.randint(self.features.shape[1], (len(rows),), generator=generator)
+        text = encode_prompts(self.backbone, self.learner)
+        scores = self.features[rows, views] @ text.T
+        logits = self.backbone.logit_scale * scores + self.backbone.logit_bias
+        return self.loss(logits, self.labels[rows]).mean()

@@ -1,0 +1,191 @@
+"""One way in for images and for precomputed features: rows that can be fitted."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..backbones import AbstractBackbone, FeatureCache, ImageFeatures, extract_features
+from ..core.exceptions import InputError
+from ..core.validation import (
+    FloatArray,
+    IntArray,
+    check_class_names,
+    check_features,
+    check_labels,
+)
+from ..data import LabeledImages
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FitData:
+    """The usable rows of a data set: readable images that carry a label.
+
+    Attributes
+    ----------
+    features : ndarray of float32, shape (N, D)
+        L2-normalised image features.
+    labels : ndarray of int64, shape (N,)
+        Given labels.
+    rows : ndarray of int64, shape (N,)
+        Position of each usable row in the input.
+    n_rows : int
+        Number of input rows, usable or not.
+    class_names, prompt_names : tuple of str
+        Labels, and the words for them in prompts.
+    errors : dict of int to str
+        Why an input row cannot be read.
+    images : LabeledImages or None
+        The images of the usable rows, for methods that look at pixels; None with bare features.
+    """
+
+    features: FloatArray
+    labels: IntArray
+    rows: IntArray
+    n_rows: int
+    class_names: tuple[str, ...]
+    prompt_names: tuple[str, ...]
+    errors: dict[int, str] = field(default_factory=dict)
+    images: LabeledImages | None = None
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes, K."""
+        return len(self.class_names)
+
+    def subset(self, keep: IntArray) -> FitData:
+        """The rows at the given positions."""
+        return FitData(
+            self.features[keep],
+            self.labels[keep],
+            self.rows[keep],
+            self.n_rows,
+            self.class_names,
+            self.prompt_names,
+            self.errors,
+            None if self.images is None else self.images.subset(keep),
+        )
+
+    def digest(self) -> str:
+        """A short hash of features and labels, by which a checkpoint knows its data."""
+        state = hashlib.blake2b(digest_size=16)
+        for array in (self.features, self.labels):
+            state.update(np.ascontiguousarray(array).tobytes())
+        return state.hexdigest()
+
+
+def words_that_fit(backbone: AbstractBackbone, words: Sequence[str]) -> tuple[str, ...]:
+    """Class names cut to the words that leave room for a prompt around them.
+
+    At least half of the context belongs to the name. A cut is logged, since two names that differ
+    only beyond it look alike to the model.
+
+    Parameters
+    ----------
+    backbone : AbstractBackbone
+        Its context length decides.
+    words : sequence of str
+        Class names as they stand in prompts.
+    """
+    room, fitting = backbone.context_length // 2, []
+    for name in words:
+        kept = name
+        while len(backbone.token_ids(kept)) > room:
+            shorter = kept.rpartition(" ")[0].rstrip() or kept[: len(kept) * 3 // 4]
+            kept = shorter
+        if kept != name:
+            log.warning(
+                "the class name %.60r… is too long for prompts of %s (%d tokens); prompts use "
+                "%.60r: give shorter words with --class-names",
+                name,
+                backbone.model_id,
+                backbone.context_length,
+                kept,
+            )
+        fitting.append(kept)
+    return tuple(fitting)
+
+
+def image_features(X: Any, backbone: AbstractBackbone) -> ImageFeatures:
+    """Features of images (through the disk cache) or of an array (N, D) of features.
+
+    Raises
+    ------
+    InputError
+        If an array is not finite or does not fit the backbone's width.
+    """
+    if isinstance(X, LabeledImages):
+        return extract_features(X, backbone, cache=FeatureCache())
+    if isinstance(X, ImageFeatures):
+        return X
+    features = check_features(X)
+    if features.shape[1] != backbone.embed_dim:
+        raise InputError(
+            f"features have {features.shape[1]} columns, but {backbone.model_id} gives "
+            f"{backbone.embed_dim}; extract them with the model that you pass"
+        )
+    norm = np.linalg.norm(features, axis=1, keepdims=True)
+    return ImageFeatures(features / np.maximum(norm, 1e-12), {})
+
+
+def fit_data(
+    X: Any, y: Any, backbone: AbstractBackbone, class_names: Sequence[str] | None
+) -> FitData:
+    """Bring images, or features with labels, into the form that methods fit.
+
+    Parameters
+    ----------
+    X : LabeledImages, ImageFeatures or array of shape (N, D)
+        The images, or their features.
+    y : array of int, shape (N,), or LabeledImages, optional
+        Given labels; taken from `X` when that is `LabeledImages`.
+    backbone : AbstractBackbone
+        Encodes the images.
+    class_names : sequence of str, optional
+        Needed with plain label arrays.
+
+    Raises
+    ------
+    InputError
+        If labels, names or features do not fit, or no usable row is left.
+    """
+    found = image_features(X, backbone)
+    named = X if y is None else y
+    if isinstance(named, LabeledImages):
+        labels, names, words = named.given_labels, named.class_names, named.prompt_names
+        if class_names is not None:
+            names = words = check_class_names(class_names)
+    elif y is None or class_names is None:
+        raise InputError(
+            "features come without labels or class names: pass y (class indices) to fit and "
+            "class_names to the constructor"
+        )
+    else:
+        names = words = check_class_names(class_names)
+        labels = y
+    n_rows = len(found.features)
+    labels = np.asarray(labels)
+    usable = np.flatnonzero(found.ok & (labels >= 0 if labels.shape == (n_rows,) else True))
+    if labels.shape == (n_rows,):
+        check_labels(labels[usable], len(usable), len(names))
+    else:
+        check_labels(labels, n_rows, len(names))
+    if len(usable) == 0:
+        raise InputError(f"none of the {n_rows} rows can be used: no readable image has a label")
+    return FitData(
+        np.asarray(found.features)[usable],
+        labels[usable].astype(np.int64),
+        usable,
+        n_rows,
+        tuple(names),
+        words_that_fit(backbone, words),
+        dict(found.errors),
+        named.subset(usable) if isinstance(named, LabeledImages) else None,
+    )
