@@ -2,9 +2,10 @@
 
 from .base import AbstractBackbone, Tokens
 from .cache import CacheEntry, FeatureCache
-from .features import ImageFeatures, augmented_features, extract_features
+from .features import ImageFeatures, extract_features
 from .loading import load_backbone
 from .registry import BACKBONES
+from .views import augmented_features
 
 __all__ = [
     "BACKBONES",

@@ -18,6 +18,9 @@ from torch.nn.functional import normalize
 
 from ..core.exceptions import InputError
 
+FEATURE_RULES = 1
+"""Raised when decoding changes, so that cached features of the old rules are not used."""
+
 
 @dataclass(frozen=True)
 class Tokens:
@@ -130,7 +133,8 @@ class AbstractBackbone(ABC):
         preprocessing = json.dumps(self.processor.to_dict(), sort_keys=True, default=str)
         digest = hashlib.blake2b(preprocessing.encode(), digest_size=8).hexdigest()
         version = self.commit or self.weights_hash()
-        return f"{self.model_id}@{version} {digest} {str(self.dtype).removeprefix('torch.')}"
+        precision = str(self.dtype).removeprefix("torch.")
+        return f"{self.model_id}@{version} {digest} {precision} rules-{FEATURE_RULES}"
 
     def preprocess(self, images: Sequence[Image.Image]) -> Tensor:
         """Resize, crop and normalise PIL images: -> (B, 3, H, W) float32 on the CPU."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -19,30 +20,32 @@ def show(json: common.Json = False) -> None:
     cache = FeatureCache()
     entries = cache.entries()
     if json:
-        common.print_json(entries)
+        common.print_json([asdict(entry) for entry in entries])
         return
     for entry in entries:
         typer.echo(
-            f"{entry['key']}  {entry['images']:>9,} images  {entry['bytes'] / 1e6:>8.1f} MB  "
-            f"{entry['model_id']}"
+            f"{entry.key}  {entry.images:>9,} images  {entry.bytes / 1e6:>8.1f} MB  "
+            f"{entry.dtype:<8}  {entry.model_id}"
         )
-    total = sum(entry["bytes"] for entry in entries)
-    typer.echo(f"{len(entries)} models, {total / 1e6:.1f} MB in {cache.root}")
+    total = sum(entry.bytes for entry in entries)
+    typer.echo(f"{len(entries)} models, {total / 1e6:.1f} MB in {cache.path}")
 
 
 @app.command("rm")
 def remove(
-    keys: Annotated[list[str] | None, typer.Argument(help="Keys from `cache ls`.")] = None,
+    keys: Annotated[
+        list[str] | None, typer.Argument(help="Keys or model ids from `cache ls`.")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Remove all entries.")] = False,
 ) -> None:
     """Remove cached features; they are computed again when needed."""
     from ..backbones import FeatureCache
     from ..core.exceptions import InputError
 
-    cache = FeatureCache()
     if not keys and not everything:
         raise InputError("name the keys to remove (see `labelsieve cache ls`), or add --all")
-    chosen = [entry["key"] for entry in cache.entries()] if everything else keys or []
-    for key in chosen:
-        cache.remove(key)
-    typer.echo(f"removed {len(chosen)} of the cached models")
+    cache = FeatureCache()
+    removed = [
+        entry for key in ([None] if everything else keys or []) for entry in cache.remove(key)
+    ]
+    typer.echo(f"removed the features of {len(removed)} models")

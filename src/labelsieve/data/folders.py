@@ -58,16 +58,19 @@ def split_folders(root: Path) -> list[str]:
     A class called "train" beside other classes, or "train" and "test" holding images directly,
     is therefore a class.
     """
-    names = [e.name for e in os.scandir(root) if e.is_dir() and not e.name.startswith(".")]
+    names = [entry.name for entry in visible(root) if _is_folder(entry)]
     if not names or any(split_name(name) is None for name in names):
         return []
-    for name in names:
-        for entry in os.scandir(root / name):
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir() or entry.name.startswith("metadata."):
-                return names
-    return []
+    inner = [entry for name in names for entry in visible(root / name)]
+    nested = any(_is_folder(entry) or entry.name.startswith("metadata.") for entry in inner)
+    return names if nested else []
+
+
+def visible(folder: Path) -> list[os.DirEntry[str]]:
+    """The entries of a folder that are not hidden, by name."""
+    with os.scandir(folder) as entries:
+        shown = [entry for entry in entries if not entry.name.startswith(".")]
+    return sorted(shown, key=lambda entry: entry.name)
 
 
 @dataclass
@@ -90,14 +93,12 @@ def walk_images(root: Path) -> _Walk:
     while stack:
         relative, above = stack.pop()
         try:
-            entries = sorted(os.scandir(root / relative), key=lambda entry: entry.name)
+            entries = visible(root / relative)
         except OSError:
             walk.closed.append(relative)
             continue
         folders = []
         for entry in entries:
-            if entry.name.startswith("."):
-                continue
             if _is_folder(entry):
                 identity = _identity(Path(entry.path))
                 if identity in above:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +57,9 @@ def read_hub(name: str, options: ReadOptions) -> Listing:
         If it cannot be had.
     """
     datasets = _datasets(f"there is no file or folder {name!r}, and to read it from the hub")
-    config = datasets.DownloadConfig(local_files_only=options.offline)
     try:
-        dataset = datasets.load_dataset(name, download_config=config)
+        with _network(datasets, not options.offline):
+            dataset = datasets.load_dataset(name)
     except Exception as error:  # network, authorisation, format: many kinds
         reason = " ".join(str(error).split())[:300]
         way = "; it is not in the cache and offline was asked for" if options.offline else ""
@@ -97,6 +99,17 @@ def read_dataset(dataset: Any, options: ReadOptions, *, where: str = "the data s
         ids=_column(stored, "id") if has_ids else None,
         integer_names=_names(dataset.features.get(label), datasets),
     )
+
+
+@contextmanager
+def _network(datasets: Any, allowed: bool) -> Iterator[None]:
+    """Keep `datasets` to its cache for a moment; its offline switch is process-wide only."""
+    before = datasets.config.HF_HUB_OFFLINE
+    datasets.config.HF_HUB_OFFLINE = before or not allowed
+    try:
+        yield
+    finally:
+        datasets.config.HF_HUB_OFFLINE = before
 
 
 def _datasets(why: str) -> Any:

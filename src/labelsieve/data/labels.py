@@ -146,7 +146,7 @@ def _by_index(texts: list[str | None], names: tuple[str, ...], origin: str) -> l
     if bad:
         raise InputError(
             f"{len(bad)} distinct labels do not fit the {len(names)} classes of {origin}, integers "
-            f"in 0..{len(names) - 1} or their names: {bad[:5]}; correct the labels or the class list"
+            f"in 0..{len(names) - 1} or their names: {bad[:5]}; correct the labels or the list"
         )
     return [None if text is None else names[int(text)] for text in texts]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.exceptions import InputError
-from .folders import choose_split, read_class_folders, split_folders
+from .folders import choose_split, read_class_folders, split_folders, visible
 from .hub import is_dataset, is_saved_dataset, read_dataset, read_hub, read_saved
 from .images import LabeledImages
 from .listing import Listing, ReadOptions, assemble
@@ -127,7 +127,7 @@ def _list_folder(root: Path, options: ReadOptions, split_rule: str = "") -> List
 
 def _shards(root: Path) -> list[Path]:
     """Parquet files in a folder or its `data`, unless other sub-folders may be classes."""
-    folders = {e.name for e in os.scandir(root) if e.is_dir() and not e.name.startswith(".")}
+    folders = {entry.name for entry in visible(root) if entry.is_dir()}
     return [] if folders - {"data"} else [*root.glob("*.parquet"), *root.glob("data/*.parquet")]
 
 

@@ -32,7 +32,7 @@ class SmallLoss(AbstractDetector):
     loss : str
         Loss of the warm-up and of the mixture.
     epochs, batch_size, lr
-        Of the warm-up; see `TrainingPlan`.
+        Of the warm-up; see `TrainingPlan`. An unset lr follows `default_plan`.
     random_state : int
         Decides the order of samples and the mixture's start.
 
@@ -49,7 +49,7 @@ class SmallLoss(AbstractDetector):
         loss: str = "ce",
         epochs: int = 5,
         batch_size: int = 128,
-        lr: float = 0.002,
+        lr: float | None = None,
         random_state: int = 0,
     ):
         self.backbone = backbone

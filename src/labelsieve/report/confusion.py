@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,7 @@ import numpy as np
 from ..core.validation import FloatArray, IntArray
 from .formats import count, percent
 from .gallery import all_names
-from .overview import is_number
-from .scan_folder import ScanResult
+from .scan_folder import ScanResult, is_number, label_issues, tally
 
 MAX_CLASSES = 30  # a larger matrix is not legible
 MAX_TABLE = 1_000
@@ -21,44 +21,46 @@ LEVELS = 6  # heat colours in the style sheet, 0 is no colour
 
 def top_pairs(scan: ScanResult) -> list[dict[str, Any]]:
     """The most frequent (given, suggested) pairs, with their share of the largest one."""
-    issues = scan.issues[scan.issues["is_label_issue"]]
     index = {name: position for position, name in enumerate(all_names(scan))}
-    groups = issues.groupby(["given_label", "suggested_label"], sort=False).size()
-    largest = groups.sort_values(ascending=False, kind="stable").head(MAX_PAIRS)
+    largest = pair_counts(scan).most_common(MAX_PAIRS)
     return [
         {
             "given": given,
             "suggested": suggested,
             "given_index": index[given],
             "suggested_index": index[suggested],
-            "n": int(n),
-            "share": int(n) / int(largest.iloc[0]),
+            "n": n,
+            "share": n / largest[0][1],
         }
-        for (given, suggested), n in largest.items()  # pyright: ignore[reportGeneralTypeIssues]
+        for (given, suggested), n in largest
     ]
+
+
+def pair_counts(scan: ScanResult) -> Counter[tuple[str, str]]:
+    """Number of label issues by (given, suggested) label; without a missing one."""
+    issues = label_issues(scan.issues)
+    pairs = zip(issues["given_label"], issues["suggested_label"], strict=True)
+    return Counter((given, other) for given, other in pairs if None not in (given, other))
 
 
 def count_matrix(scan: ScanResult) -> IntArray:
     """Label issues by given (rows) and suggested class (columns), shape (K, K)."""
     index = {name: position for position, name in enumerate(scan.classes)}
-    issues = scan.issues[scan.issues["is_label_issue"]]
     counts = np.zeros((len(index), len(index)), dtype=np.int64)
-    given, suggested = issues["given_label"].map(index), issues["suggested_label"].map(index)
-    both = (given.notna() & suggested.notna()).to_numpy()
-    rows, columns = given[both].astype(int), suggested[both].astype(int)
-    np.add.at(counts, (rows.to_numpy(), columns.to_numpy()), 1)
+    for (given, suggested), n in pair_counts(scan).items():
+        if given in index and suggested in index:
+            counts[index[given], index[suggested]] = n
     return counts
 
 
 def matrix_views(scan: ScanResult) -> dict[str, Any]:
-    """Cells of the count matrix and of the noise matrix, for the classes with most issues.
+    """Cells of the count matrix and of the noise matrix, for the classes mixed up most.
 
     Both have the given class in the rows and the suggested (true) class in the columns, so that
     a cell has the same meaning in both; the columns of the noise matrix sum to one.
     """
     counts = count_matrix(scan)
-    involved = counts.sum(axis=0) + counts.sum(axis=1)
-    chosen = np.sort(np.argsort(-involved, kind="stable")[:MAX_CLASSES])
+    chosen = shown_classes(scan)
     part = counts[np.ix_(chosen, chosen)]
     rates = scan.noise_matrix.T[np.ix_(chosen, chosen)]
     headers = [{"name": scan.classes[k], "index": int(k)} for k in chosen]
@@ -71,23 +73,30 @@ def matrix_views(scan: ScanResult) -> dict[str, Any]:
     }
 
 
+def shown_classes(scan: ScanResult) -> IntArray:
+    """The classes of the most frequent pairs, at most MAX_CLASSES of them, in class order."""
+    index = {name: position for position, name in enumerate(scan.classes)}
+    names = [name for pair, _ in pair_counts(scan).most_common() for name in pair]
+    ranked = dict.fromkeys([*(index[name] for name in names if name in index), *index.values()])
+    return np.array(sorted(list(ranked)[:MAX_CLASSES]), dtype=np.int64)
+
+
 def class_table(scan: ScanResult) -> dict[str, Any]:
     """One row per class: images, issues, estimated noise rate, suggestions into the class."""
     issues = scan.issues
-    flagged = issues[issues["is_label_issue"]]
-    total = issues["given_label"].value_counts()
-    wrong = flagged["given_label"].value_counts()
-    here = flagged["suggested_label"].value_counts()
+    flagged = label_issues(issues)
+    total, wrong = tally(issues, "given_label"), tally(flagged, "given_label")
+    here = tally(flagged, "suggested_label")
     rates = _class_rates(scan)
     rows = [
         {
             "name": name,
             "index": position,
-            "n": int(total.get(name, 0)),
-            "n_issues": int(wrong.get(name, 0)),
-            "share": int(wrong.get(name, 0)) / max(int(total.get(name, 0)), 1),
+            "n": total[name],
+            "n_issues": wrong[name],
+            "share": wrong[name] / max(total[name], 1),
             "rate": rates.get(name),
-            "n_suggested": int(here.get(name, 0)),
+            "n_suggested": here[name],
         }
         for position, name in enumerate(scan.classes)
     ]

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .scan_folder import ScanResult
+from ..core.validation import BoolArray
+from .scan_folder import ScanResult, rows_where, tally
 from .thumbnails import ImageSource
 
 MAX_ROWS = 5_000
@@ -19,15 +20,17 @@ PROPOSED = ("relabel", "drop", "review")
 
 def flagged_rows(issues: pd.DataFrame) -> pd.DataFrame:
     """The rows to look at, worst first: label issues and rows with a proposed action."""
-    flagged = issues[issues["is_label_issue"] | issues["action"].isin(PROPOSED)]
-    return flagged.sort_values("label_score", kind="stable", na_position="last")
+    proposed = np.array([action in PROPOSED for action in issues["action"]], dtype=bool)
+    flagged = rows_where(issues, issues["is_label_issue"].to_numpy(dtype=bool) | proposed)
+    scores = flagged["label_score"].to_numpy(dtype=float)
+    return flagged.iloc[np.argsort(scores, kind="stable")]  # NaN comes last
 
 
 def all_names(scan: ScanResult) -> list[str]:
     """Class names in their order, then any other label that occurs in the table."""
     names = dict.fromkeys(scan.classes)
     for column in ("given_label", "predicted_label", "suggested_label"):
-        names.update(dict.fromkeys(scan.issues[column].dropna().unique()))
+        names.update(dict.fromkeys(tally(scan.issues, column)))
     return list(names)
 
 
@@ -54,7 +57,9 @@ def gallery_payload(
     names = all_names(scan)
     index = {name: position for position, name in enumerate(names)}
     rows = flagged.iloc[: _fitting(flagged)]
-    files = [_file(row, name, images) for row, name in zip(rows.index, rows["file_name"])]
+    files = [
+        _file(row, name, images) for row, name in zip(rows.index, rows["file_name"], strict=True)
+    ]
     ids = [
         None if identifier == file else identifier
         for identifier, file in zip(rows["id"], files, strict=True)
@@ -76,7 +81,7 @@ def gallery_payload(
 
 def unreadable_files(issues: pd.DataFrame, images: ImageSource | None) -> dict[str, Any]:
     """The first unreadable files with their errors, and how many there are."""
-    rows = issues[unreadable_mask(issues)]
+    rows = rows_where(issues, unreadable_mask(issues))
     shown = rows.iloc[:MAX_UNREADABLE]
     files = [
         {"file": _file(row, name, images), "error": (error or "")[:MAX_ERROR_LENGTH]}
@@ -85,9 +90,11 @@ def unreadable_files(issues: pd.DataFrame, images: ImageSource | None) -> dict[s
     return {"n": len(rows), "files": files}
 
 
-def unreadable_mask(issues: pd.DataFrame) -> pd.Series:
-    """True where the image could not be read."""
-    return (issues["action"] == "unreadable") | issues["error"].notna()
+def unreadable_mask(issues: pd.DataFrame) -> BoolArray:
+    """True where the image could not be read, shape (N,)."""
+    pairs = zip(issues["action"], issues["error"], strict=True)
+    marks = [action == "unreadable" or (not action and error) for action, error in pairs]
+    return np.array(marks, dtype=bool)
 
 
 def _fitting(flagged: pd.DataFrame) -> int:
@@ -101,7 +108,8 @@ def _fitting(flagged: pd.DataFrame) -> int:
 def _file(row: Any, name: str | None, images: ImageSource | None) -> str:
     if name:
         return name
-    return f"row {row}" if images is None else str(images.location(int(row)))
+    location = None if images is None else images.location(int(row))
+    return f"row {row}" if location is None else str(location)
 
 
 def _rounded(value: float) -> float | None:

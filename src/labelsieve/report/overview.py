@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..core.validation import FloatArray
 from .formats import count, percent
 from .gallery import unreadable_mask
-from .scan_folder import ScanResult
+from .scan_folder import ScanResult, is_number, label_issues, tally
 
 N_BINS = 25
 ACTIONS = ("relabel", "drop", "review", "keep", "unreadable")
@@ -20,18 +21,19 @@ def headline(scan: ScanResult) -> dict[str, Any]:
     """Counts from the table, estimates from the summary, and the sentences about them."""
     issues, summary = scan.issues, scan.summary
     unreadable = unreadable_mask(issues)
-    checked = issues["given_label"].notna() & ~unreadable
-    n_issues = int(issues["is_label_issue"].sum())
-    actions = issues["action"].value_counts()
+    labeled = issues["given_label"].notna().to_numpy(dtype=bool)
+    checked = labeled & ~unreadable
+    n_issues = len(label_issues(issues))
+    actions = tally(issues, "action")
     return {
         "n_images": len(issues),
         "n_checked": int(checked.sum()),
         "n_issues": n_issues,
         "share": n_issues / max(int(checked.sum()), 1),
         "n_unreadable": int(unreadable.sum()),
-        "n_unlabeled": int(issues["given_label"].isna().sum()),
+        "n_unlabeled": int((~labeled).sum()),
         "n_classes": len(scan.classes),
-        "actions": [(name, int(actions[name])) for name in ACTIONS if name in actions],
+        "actions": [(name, actions[name]) for name in ACTIONS if name in actions],
         "noise": noise_rate(summary),
         "expectation": expectation(summary, n_issues),
         "warnings": _warnings(summary, n_issues),
@@ -81,11 +83,10 @@ def score_histogram(issues: pd.DataFrame) -> dict[str, Any]:
         ``bins`` with the counts and the heights (0..1, square root of the share of ``top``),
         ``top`` (the count at full height) and ``n`` (rows with a score).
     """
-    scored = issues[issues["label_score"].notna()]
-    scores = scored["label_score"].clip(0, 1).to_numpy()
     edges = np.linspace(0, 1, N_BINS + 1)
-    everything = np.histogram(scores, edges)[0]
-    flagged = np.histogram(scores[scored["is_label_issue"].to_numpy()], edges)[0]
+    everything, flagged = (
+        np.histogram(_scores(table), edges)[0] for table in (issues, label_issues(issues))
+    )
     top = nice_top(int(everything.max(initial=0)))
     bins = [
         {
@@ -98,7 +99,7 @@ def score_histogram(issues: pd.DataFrame) -> dict[str, Any]:
         }
         for k in range(N_BINS)
     ]
-    return {"bins": bins, "top": top, "n": len(scored)}
+    return {"bins": bins, "top": top, "n": int(everything.sum())}
 
 
 def nice_top(largest: int) -> int:
@@ -111,9 +112,9 @@ def nice_top(largest: int) -> int:
         scale *= 10
 
 
-def is_number(value: Any) -> bool:
-    """Whether a value from a JSON file is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _scores(table: pd.DataFrame) -> FloatArray:
+    scores = table["label_score"].to_numpy(dtype=float)
+    return scores[np.isfinite(scores)].clip(0, 1)
 
 
 def _warnings(summary: dict[str, Any], n_issues: int) -> list[str]:

@@ -6,8 +6,7 @@ import json
 from typing import Any
 
 from .formats import seconds
-from .overview import is_number
-from .scan_folder import ScanResult
+from .scan_folder import ScanResult, is_number
 
 Facts = list[tuple[str, str]]
 
@@ -53,6 +52,8 @@ def plain(value: Any) -> str:
         return ""
     if isinstance(value, str):
         return value
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return ", ".join(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return json.dumps(value, ensure_ascii=False)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import math
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -13,7 +15,7 @@ import pyarrow as pa
 
 from ..core.exceptions import InputError, gather
 from ..core.serialization import read_json
-from ..core.validation import FloatArray
+from ..core.validation import BoolArray, FloatArray
 
 FILES = ("issues.parquet", "summary.json", "noise_matrix.csv", "classes.json", "run.json")
 REQUIRED = ("id", "file_name", "given_label", "is_label_issue", "label_score")
@@ -84,6 +86,26 @@ def read_scan(folder: Path) -> ScanResult:
     )
 
 
+def rows_where(table: pd.DataFrame, mask: BoolArray) -> pd.DataFrame:
+    """The rows of a table where `mask` is true; they keep their index."""
+    return table.iloc[np.flatnonzero(mask)]
+
+
+def label_issues(issues: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose given label looks wrong."""
+    return rows_where(issues, issues["is_label_issue"].to_numpy(dtype=bool))
+
+
+def tally(table: pd.DataFrame, name: str) -> Counter[Any]:
+    """How often each value of a column occurs; missing ones are not counted."""
+    return Counter(value for value in table[name].tolist() if value is not None)
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether a value from a JSON file is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def _read_kind(path: Path, kind: type) -> Any:
     value = read_json(path)
     if not isinstance(value, kind):
@@ -104,19 +126,23 @@ def _read_issues(path: Path) -> pd.DataFrame:
     table = table.reset_index(drop=True)
     columns: dict[str, Any] = {}
     for name in (*REQUIRED, *OPTIONAL):
-        values = table[name] if name in table.columns else pd.Series([None] * len(table))
+        values = table[name].tolist() if name in table.columns else [None] * len(table)
         columns[name] = _typed(values, name)
     return pd.DataFrame(columns, index=table.index)
 
 
-def _typed(values: pd.Series, name: str) -> pd.Series:
-    """Cast one column to bool, float or object, with None for missing text."""
+def _typed(values: list[Any], name: str) -> Any:
+    """One column as booleans, floats or texts; missing values become False, NaN and None."""
+    absent = pd.isna(np.array(values, dtype=object))
     if name == "is_label_issue":
-        return values.astype("boolean").fillna(False).astype(bool)
+        return np.array(
+            [not gone and bool(v) for v, gone in zip(values, absent, strict=True)], bool
+        )
     if name == "label_score" or name.startswith("p_"):
-        return pd.to_numeric(values, errors="coerce").astype(float)
-    texts = [None if pd.isna(value) else str(value) for value in values]
-    return pd.Series(texts, index=values.index, dtype=object)
+        numbers = [math.nan if gone else v for v, gone in zip(values, absent, strict=True)]
+        return np.array(numbers, dtype=float)
+    texts = [None if gone else str(v) for v, gone in zip(values, absent, strict=True)]
+    return pd.Series(texts, dtype=object)
 
 
 def _read_matrix(path: Path, n_classes: int) -> FloatArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from ..losses.registry import Loss
 from ..prompts import PromptLearner, TextClassifier, encode_prompts
 from .base import AbstractTuner
 from .inputs import FitData
-from .training import AbstractTrainable, TrainingPlan, train
+from .training import AbstractTrainable, TrainingPlan, default_plan, train
 
 
 class CoOp(AbstractTuner):
@@ -51,7 +52,9 @@ class CoOp(AbstractTuner):
     n_views : int
         With more than one, each image is encoded in that many random crops and flips, and every
         step draws one of them; needs images, not bare features.
-    epochs, batch_size, lr, momentum, weight_decay, warmup_epochs
+    epochs, batch_size, lr : optional
+        See `TrainingPlan`; unset, they follow `default_plan`.
+    momentum, weight_decay, warmup_epochs
         See `TrainingPlan`.
     random_state : int
         Decides the shots, the initial context and the order of samples.
@@ -79,9 +82,9 @@ class CoOp(AbstractTuner):
         class_specific: bool = False,
         shots: int | None = None,
         n_views: int = 1,
-        epochs: int = 50,
-        batch_size: int = 32,
-        lr: float = 0.002,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        lr: float | None = None,
         momentum: float = 0.9,
         weight_decay: float = 5e-4,
         warmup_epochs: int = 1,
@@ -129,14 +132,7 @@ class CoOp(AbstractTuner):
         self.history_ = train(
             module,
             len(data.labels),
-            TrainingPlan(
-                epochs=self.epochs,
-                batch_size=self.batch_size,
-                lr=self.lr,
-                momentum=self.momentum,
-                weight_decay=self.weight_decay,
-                warmup_epochs=self.warmup_epochs,
-            ),
+            self._plan(len(data.labels), backbone.logit_scale),
             random_state=self.random_state,
             checkpoint=checkpoint,
             identity=[params, backbone.fingerprint, data.digest()],
@@ -146,6 +142,13 @@ class CoOp(AbstractTuner):
         with torch.no_grad():
             weights = encode_prompts(backbone, learner)
         return TextClassifier(weights, data.class_names, backbone.logit_scale, backbone.logit_bias)
+
+    def _plan(self, n_rows: int, logit_scale: float) -> TrainingPlan:
+        """The given values, and defaults where none is given."""
+        plan = default_plan(n_rows, logit_scale, few_shot=self.shots is not None)
+        named = ("epochs", "batch_size", "lr", "momentum", "weight_decay", "warmup_epochs")
+        given = {name: getattr(self, name) for name in named}
+        return replace(plan, **{k: v for k, v in given.items() if v is not None})
 
     def _training_features(self, data: FitData, backbone: AbstractBackbone) -> torch.Tensor:
         """Features (N, V, D): the images as they are, or `n_views` augmented views of each."""

@@ -109,6 +109,8 @@ def words_that_fit(backbone: AbstractBackbone, words: Sequence[str]) -> tuple[st
                 backbone.context_length,
                 kept,
             )
+        while kept in fitting:  # words must differ; the model will still see them as near twins
+            kept += " too"
         fitting.append(kept)
     return tuple(fitting)
 

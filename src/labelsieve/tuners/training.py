@@ -88,6 +88,30 @@ class TrainingPlan:
         return self.lr * 0.5 * (1 + math.cos(turn))
 
 
+def default_plan(n_rows: int, logit_scale: float, *, few_shot: bool) -> TrainingPlan:
+    """CoOp's plan for few shots; a comparable number of steps on a whole data set.
+
+    CoOp's learning rate, 0.002, is for a logit scale of 100. A step changes the logits by an
+    amount proportional to lr times the square of the scale (once from the gradient, once from the
+    forward pass), so models with another scale get 0.002 (100 / scale)^2.
+
+    Parameters
+    ----------
+    n_rows : int
+        Training rows.
+    logit_scale : float
+        Of the backbone.
+    few_shot : bool
+        50 epochs in batches of 32, as published; otherwise about 1,500 steps in batches of 64,
+        in 3 to 20 epochs.
+    """
+    lr = TrainingPlan.lr * (100.0 / logit_scale) ** 2
+    if few_shot:
+        return TrainingPlan(lr=lr)
+    steps_an_epoch = math.ceil(n_rows / 64)
+    return TrainingPlan(epochs=min(20, max(3, 1500 // steps_an_epoch)), batch_size=64, lr=lr)
+
+
 def train(
     module: AbstractTrainable,
     n_rows: int,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..backbones import AbstractBackbone
@@ -45,4 +46,4 @@ class ZeroShot(AbstractTuner):
     ) -> TextClassifier:
         templates = resolve_templates(self.templates)
         classifier = zero_shot_classifier(backbone, data.prompt_names, templates)
-        return classifier.renamed(data.class_names)
+        return replace(classifier, class_names=data.class_names)

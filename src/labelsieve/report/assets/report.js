@@ -37,7 +37,10 @@ function setUpTheme() {
   const system = matchMedia("(prefers-color-scheme: dark)");
   const root = document.documentElement;
   const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
-  const show = () => button.setAttribute("aria-pressed", String(isDark()));
+  const show = () => {
+    button.textContent = isDark() ? "Light" : "Dark";
+    button.setAttribute("aria-label", `${button.textContent} theme`);
+  };
   const saved = remembered();
   if (saved === "dark" || saved === "light") root.dataset.theme = saved;
   button.addEventListener("click", () => {
@@ -135,12 +138,12 @@ function picture(row, detail) {
   return make("span", { className: "picture" }, image);
 }
 
-function pairText(row) {
-  const given = make("span", { className: "from", textContent: nameOf(data.given[row]) });
-  given.title = given.textContent;
+function pairText(row, length = Infinity) {
+  const part = (className, name) =>
+    make("span", { className, textContent: shorten(name, length), title: name });
+  const given = part("from", nameOf(data.given[row]));
   if (data.suggested[row] < 0) return make("span", { className: "pair" }, given);
-  const suggested = make("span", { className: "to", textContent: nameOf(data.suggested[row]) });
-  suggested.title = suggested.textContent;
+  const suggested = part("to", nameOf(data.suggested[row]));
   const arrow = make("span", { className: "arrow", textContent: "→" });
   arrow.setAttribute("aria-hidden", "true");
   const spoken = make("span", { className: "sr", textContent: " suggested " });
@@ -148,7 +151,7 @@ function pairText(row) {
 }
 
 function card(row, position) {
-  const open = make("button", { type: "button", className: "open" }, picture(row, false), pairText(row));
+  const open = make("button", { type: "button", className: "open" }, picture(row, false), pairText(row, 36));
   open.addEventListener("click", () => showDetail(position));
   const file = make("span", { className: "file", textContent: fileOf(row), title: fileOf(row) });
   const value = make("span", { className: "score", textContent: score(data.label_score[row], 3) });

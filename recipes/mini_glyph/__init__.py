@@ -1,0 +1,1 @@
+"""Recipe of mini-glyph, the small CLIP of rendered characters shipped with labelsieve."""

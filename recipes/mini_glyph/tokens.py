@@ -1,0 +1,50 @@
+"""The tokenizer: byte-level BPE over the recipe's own captions and some common words."""
+
+import numpy as np
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
+
+from .captions import COLOURS, DIGIT_NAMES, WORDS, write_caption
+from .fonts import GLYPHS
+
+CONTEXT_LENGTH = 32
+VOCABULARY_SIZE = 1024
+BOS, EOS, PAD = "<|startoftext|>", "<|endoftext|>", "<|pad|>"
+
+
+def build_tokenizer(seed: int = 0) -> PreTrainedTokenizerFast:
+    """Train the tokenizer.
+
+    Case is kept ("b" and "B" are different glyphs) and every byte has a token, so any text can be
+    encoded. The end token has the highest id, so both of the rules by which CLIP finds it agree.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY_SIZE - 3,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_corpus(seed), trainer)
+    tokenizer.add_special_tokens([PAD, BOS, EOS])
+    ends = [(token, tokenizer.token_to_id(token)) for token in (BOS, EOS)]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{BOS} $A {EOS}", pair=f"{BOS} $A $B {EOS}", special_tokens=ends
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=BOS,
+        eos_token=EOS,
+        pad_token=PAD,
+        model_max_length=CONTEXT_LENGTH,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def _corpus(seed: int) -> list[str]:
+    rng = np.random.default_rng(seed)
+    glyphs = rng.integers(len(GLYPHS), size=4000)
+    colours = rng.integers(len(COLOURS), size=(4000, 2))
+    captions = [write_caption(g, *c, rng).text for g, c in zip(glyphs, colours, strict=True)]
+    return captions + 50 * [" ".join([*DIGIT_NAMES, *COLOURS, *WORDS])]

@@ -1,0 +1,85 @@
+"""The default detector: a latent true label seen through a learned noise matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from ..backbones import AbstractBackbone
+from ..core.exceptions import InputError
+from ..core.validation import check_number
+from ..prompts import resolve_templates, zero_shot_classifier
+from ..selection.latent_labels import fit_latent_labels, largest_expected_f1
+from ..tuners.inputs import FitData
+from .base import AbstractDetector, Detection
+
+
+class LatentLabel(AbstractDetector):
+    """Posterior of the true label from zero-shot and out-of-fold evidence and given labels.
+
+    The zero-shot logits, a linear correction of them on image features (fitted out of fold) and a
+    noise matrix are fitted together to the given labels; see `selection.latent_labels`. The label
+    score is `p_clean`, and the flagged set is the one with the largest expected F1.
+
+    Parameters
+    ----------
+    backbone : str or AbstractBackbone
+        Hub id, directory, or a loaded model.
+    class_names : sequence of str, optional
+        Needed when fitted to features.
+    templates : str or sequence of str
+        Templates of the zero-shot logits.
+    n_folds, n_repeats : int
+        Folds of the out-of-fold correction, and fits with other folds that are averaged.
+    random_state : int
+        Decides the folds.
+
+    Attributes
+    ----------
+    noise_matrix_ : ndarray, shape (K, K)
+        Estimated P(given | true), rows are true classes.
+
+    Examples
+    --------
+    >>> detector = LatentLabel("mini-glyph", n_repeats=1)
+    """
+
+    def __init__(
+        self,
+        backbone: str | AbstractBackbone = "openai/clip-vit-base-patch16",
+        *,
+        class_names: Sequence[str] | None = None,
+        templates: str | Sequence[str] = "ensemble",
+        n_folds: int = 5,
+        n_repeats: int = 3,
+        random_state: int = 0,
+    ):
+        self.backbone = backbone
+        self.class_names = class_names
+        self.templates = templates
+        self.n_folds = n_folds
+        self.n_repeats = n_repeats
+        self.random_state = random_state
+
+    def _detect(
+        self, data: FitData, backbone: AbstractBackbone, checkpoint: Path | None
+    ) -> Detection:
+        check_number(self.n_folds, name="n_folds", low=2, integer=True)
+        check_number(self.n_repeats, name="n_repeats", low=1, integer=True)
+        if len(set(data.labels.tolist())) < 2:
+            raise InputError("all given labels are of one class; at least two classes are needed")
+        templates = resolve_templates(self.templates)
+        classifier = zero_shot_classifier(backbone, data.prompt_names, templates)
+        found = fit_latent_labels(
+            data.features,
+            data.labels,
+            classifier.logits(torch.as_tensor(data.features)).numpy(),
+            n_folds=self.n_folds,
+            n_repeats=self.n_repeats,
+            random_state=self.random_state,
+        )
+        self.noise_matrix_ = found.noise_matrix
+        flagged = largest_expected_f1(found.p_clean)
+        return Detection(found.p_clean, flagged, found.posterior, found.p_clean)

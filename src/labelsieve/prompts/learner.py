@@ -1,0 +1,227 @@
+"""Learnable context tokens around frozen class-name tokens (CoOp; Zhou et al., IJCV 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..backbones.base import AbstractBackbone
+from ..core.exceptions import InputError, gather
+from ..core.random import torch_generator
+from ..core.validation import check_choice, check_class_names, check_number
+
+POSITIONS = ("end", "middle", "front")
+INITIAL_STD = 0.02
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One prompt: frozen token ids, and the order of frozen (i >= 0) and context (-1-j) slots."""
+
+    tokens: list[int]
+    order: list[int]
+    end: int
+
+
+class PromptLearner(nn.Module):
+    """Prompts "<context> class name." with a trainable context.
+
+    Parameters
+    ----------
+    backbone : AbstractBackbone
+        Gives tokens and token embeddings; it is not changed and not kept.
+    class_names : sequence of str
+        K names; underscores are read as spaces.
+    n_context : int
+        Number M of context tokens.
+    position : str
+        Where the class name stands: "end" (start | context | name | .), "middle" (half of the
+        context before it; an odd M has the longer half after it) or "front" (start | name |
+        context | .).
+    class_specific : bool
+        Whether every class has a context of its own.
+    initial_text : str, optional
+        Words whose token embeddings start the context; M is then their number of tokens. Without
+        it the context is drawn from N(0, 0.02^2).
+    generator : torch.Generator, optional
+        A CPU generator for the draw; default is one seeded with 0.
+
+    Attributes
+    ----------
+    context : Parameter
+        Shape (M, d) or (K, M, d), float32: the only trainable tensor.
+    prefix_length : int
+        Tokens before the class name in layout "end": start tokens and context.
+    end : Tensor
+        Shape (K,): pooled position of each prompt.
+
+    Raises
+    ------
+    InputError
+        If an argument is not allowed, or a class name is too long for the context length.
+    """
+
+    context: nn.Parameter
+    frozen: Tensor
+    slots: Tensor
+    end: Tensor
+    padding: Tensor
+
+    def __init__(
+        self,
+        backbone: AbstractBackbone,
+        class_names: Sequence[str],
+        *,
+        n_context: int = 16,
+        position: str = "end",
+        class_specific: bool = False,
+        initial_text: str | None = None,
+        generator: torch.Generator | None = None,
+    ):
+        super().__init__()
+        check_choice(position, POSITIONS, name="position")
+        self.class_names = check_class_names(class_names)
+        self.position = position
+        self.class_specific = class_specific
+        context = _initial_context(backbone, n_context, initial_text, generator)
+        n_context = len(context)
+        if class_specific:
+            context = _per_class(context, backbone, len(self.class_names), initial_text, generator)
+        rows = _rows(backbone, self.class_names, n_context, position)
+        self.prefix_length = len(backbone.frame[0]) + n_context
+        self.full_length = backbone.context_length
+        self.ends = tuple(row.end for row in rows)
+        self._add_buffers(backbone, rows, n_context)
+        self.context = nn.Parameter(context.to(backbone.device))
+
+    def _add_buffers(self, backbone: AbstractBackbone, rows: list[_Row], n_context: int) -> None:
+        longest = max(self.ends) + 1 if backbone.causal else self.full_length
+        ids = torch.full((len(rows), longest), backbone.pad_id)
+        slots = torch.zeros(len(rows), n_context, dtype=torch.long)
+        for k, row in enumerate(rows):
+            for at, source in enumerate(row.order[:longest]):
+                if source >= 0:
+                    ids[k, at] = row.tokens[source]
+                else:
+                    slots[k, -1 - source] = at
+        pad = torch.tensor([backbone.pad_id])
+        with torch.no_grad():
+            frozen, padding = backbone.embed_tokens(ids).float(), backbone.embed_tokens(pad).float()
+        place = {"persistent": False}
+        self.register_buffer("frozen", frozen, **place)
+        self.register_buffer("padding", padding, **place)
+        self.register_buffer("slots", slots.to(backbone.device), **place)
+        self.register_buffer("end", torch.tensor(self.ends).to(backbone.device), **place)
+
+    @property
+    def n_context(self) -> int:
+        """Number M of context tokens."""
+        return self.context.shape[-2]
+
+    def forward(self, full_context: bool = False) -> tuple[Tensor, Tensor]:
+        """Token embeddings of all prompts and their pooled positions.
+
+        Parameters
+        ----------
+        full_context : bool
+            Pad to the model's context length instead of the longest prompt. (The prompts of a
+            text tower that is not causal are always that long.)
+
+        Returns
+        -------
+        embeddings : Tensor
+            Shape (K, L, d), differentiable in `context`; no positions added.
+        end : Tensor
+            Shape (K,), int64.
+        """
+        n_classes, length, width = self.frozen.shape
+        rows = torch.arange(n_classes, device=self.frozen.device)[:, None]
+        context = self.context.expand(n_classes, -1, -1)
+        embeddings = self.frozen.index_put((rows, self.slots), context)
+        if full_context and length < self.full_length:
+            more = self.padding.expand(n_classes, self.full_length - length, width)
+            embeddings = torch.cat([embeddings, more], dim=1)
+        return embeddings, self.end
+
+
+def _initial_context(
+    backbone: AbstractBackbone,
+    n_context: int,
+    text: str | None,
+    generator: torch.Generator | None,
+) -> Tensor:
+    """Start of the context, (M, d) float32: token embeddings of a text, or normal draws."""
+    if text is None:
+        check_number(n_context, name="n_context", low=1, integer=True)
+        return _draw((n_context, backbone.text_width), generator)
+    ids = backbone.token_ids(text.replace("_", " ").strip())
+    if not ids:
+        raise InputError(f"initial_text={text!r} holds no token; give words or None")
+    with torch.no_grad():
+        return backbone.embed_tokens(torch.tensor(ids)).float().cpu().clone()
+
+
+def _per_class(
+    context: Tensor,
+    backbone: AbstractBackbone,
+    n_classes: int,
+    text: str | None,
+    generator: torch.Generator | None,
+) -> Tensor:
+    """One context per class, (K, M, d): the same start from a text, else draws of its own."""
+    if text is not None:
+        return context.expand(n_classes, -1, -1).clone()
+    return _draw((n_classes, *context.shape), generator)
+
+
+def _draw(shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
+    generator = torch_generator(0) if generator is None else generator
+    return torch.randn(shape, generator=generator) * INITIAL_STD
+
+
+def _rows(
+    backbone: AbstractBackbone, class_names: tuple[str, ...], n_context: int, position: str
+) -> list[_Row]:
+    rows = [_row(backbone, name, n_context, position) for name in class_names]
+    limit = backbone.context_length
+    problems = [
+        f"{name!r} with {n_context} context tokens needs {len(row.order)} tokens, but "
+        f"{backbone.model_id} takes at most {limit}; shorten the name or the context"
+        for name, row in zip(class_names, rows, strict=True)
+        if len(row.order) > limit
+    ]
+    gather(problems, what="class names for prompts")
+    return rows
+
+
+def _row(backbone: AbstractBackbone, name: str, n_context: int, position: str) -> _Row:
+    """Tokens and layout of one class; CoOp's, for all three positions."""
+    words = " ".join(name.replace("_", " ").split())
+    start, stop = backbone.frame
+    body = _continuation(backbone, f"{words}.")
+    n_name = min(len(_continuation(backbone, words)), len(body))
+    tokens = [*start, *body, *stop]
+    context = [-1 - j for j in range(n_context)]
+    first, last = len(start), len(start) + n_name
+    before = {"end": n_context, "middle": n_context // 2, "front": 0}[position]
+    order = [
+        *range(first),
+        *context[:before],
+        *range(first, last),
+        *context[before:],
+        *range(last, len(tokens)),
+    ]
+    if not backbone.causal:
+        return _Row(tokens, order, backbone.context_length - 1)
+    pooled = int(backbone.pooled_positions(torch.tensor([tokens]))[0])
+    return _Row(tokens, order, order.index(pooled))
+
+
+def _continuation(backbone: AbstractBackbone, text: str) -> list[int]:
+    """Tokens of a text that follows other words (some tokenizers mark the space before it)."""
+    lead, both = backbone.token_ids("a"), backbone.token_ids(f"a {text}")
+    joined = both[: len(lead)] == lead and len(both) > len(lead)
+    return both[len(lead) :] if joined else backbone.token_ids(text)

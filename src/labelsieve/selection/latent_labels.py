@@ -1,0 +1,258 @@
+"""A latent true label behind the given one: evidence, a learned noise matrix, a posterior.
+
+    q(t | x)     = softmax(a zero_shot(x) + c D(x) + bias)_t
+    p(given | x) = sum_t q(t | x) T[t, given]
+    p_clean      = q(given | x) T[given, given] / p(given | x)
+
+D is a linear correction of the zero-shot logits on image features, fitted out of fold, so no
+sample's evidence has seen its own label. All of it, the noise matrix T included, maximises the
+likelihood of the given labels by expectation-maximisation (Dempster et al., 1977; a noise matrix
+inside a softmax model as in Bekker and Goldberger, ICASSP 2016). Cost per step is O(N D K), memory
+O(N (D + K)).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import log_softmax, softmax
+
+from ..core.validation import BoolArray, FloatArray, IntArray
+from .out_of_sample import fold_of_each_row
+
+RIDGE = 10.0  # L2 penalty on the correction, on whitened features
+SHRINKAGE = 0.1  # of small variances when whitening, as a share of their mean
+FIRST_RATE = 0.3  # noise rate at the start of expectation-maximisation
+UNIFORM_ROUNDS = 2  # rounds with one noise rate for all pairs: a weak prior must not rename classes
+FULL_ROUNDS = 4  # rounds with the whole noise matrix
+STEPS = 8  # of L-BFGS in a maximisation step, which need not converge
+STACKING_ROUNDS = 5
+SAMPLES_PER_CELL = 10  # N / K^2 below which the noise matrix is shrunk by K^2, not K, samples
+
+
+@dataclass(frozen=True)
+class LatentLabels:
+    """The fitted model.
+
+    Attributes
+    ----------
+    posterior : ndarray of float64, shape (N, K)
+        P(true | image, given label); rows sum to 1.
+    p_clean : ndarray of float64, shape (N,)
+        The posterior of the given label.
+    noise_matrix : ndarray of float64, shape (K, K)
+        P(given | true), rows are true classes.
+    """
+
+    posterior: FloatArray
+    p_clean: FloatArray
+    noise_matrix: FloatArray
+
+
+def fit_latent_labels(
+    features: FloatArray,
+    labels: IntArray,
+    zero_shot_logits: FloatArray,
+    *,
+    n_folds: int = 5,
+    n_repeats: int = 1,
+    random_state: int = 0,
+) -> LatentLabels:
+    """Fit the model to given labels; no noise rate, no clean labels, no truth.
+
+    Parameters
+    ----------
+    features : ndarray of float32, shape (N, D)
+        Image features.
+    labels : ndarray of int64, shape (N,)
+        Given labels.
+    zero_shot_logits : ndarray, shape (N, K)
+        Scaled similarities to the class names.
+    n_folds : int
+        Folds of the out-of-fold correction.
+    n_repeats : int
+        Fits with other folds, averaged in log-probability.
+    random_state : int
+        Decides the folds.
+
+    Returns
+    -------
+    LatentLabels
+        Posterior, clean probability and noise matrix.
+    """
+    zero_shot = np.asarray(zero_shot_logits, dtype=np.float32)
+    zero_shot = zero_shot - zero_shot.mean(axis=1, keepdims=True)
+    x = _whiten(features)
+    generator = np.random.default_rng(random_state)
+    log_posterior, matrices = 0.0, []
+    for seed in generator.integers(2**31, size=n_repeats):
+        folds = fold_of_each_row(labels, min(n_folds, len(labels)), int(seed))
+        posterior, matrix = _fit_once(x, labels, zero_shot, folds)
+        log_posterior = log_posterior + np.log(posterior + 1e-30) / n_repeats
+        matrices.append(matrix)
+    posterior = softmax(log_posterior, axis=1)
+    matrix = np.mean(matrices, axis=0)
+    return LatentLabels(posterior, posterior[np.arange(len(labels)), labels], matrix)
+
+
+def largest_expected_f1(p_clean: FloatArray) -> BoolArray:
+    """Flag the set with the largest expected F1 under the clean probabilities.
+
+    The k least clean samples hold an expected sum of (1 - p_clean) errors, so their expected F1
+    is about 2 sum_k / (k + sum_N); the best k is taken (Lipton et al., ECML 2014: the threshold
+    on the error probability is half of the optimal F1).
+
+    Parameters
+    ----------
+    p_clean : ndarray, shape (N,)
+        Clean probabilities.
+
+    Returns
+    -------
+    ndarray of bool, shape (N,)
+        True where the label is flagged; ties with the last flagged sample are flagged too.
+    """
+    wrong = 1.0 - p_clean
+    ordered = np.sort(wrong)[::-1]
+    total = ordered.sum()
+    if total <= 0:
+        return np.zeros(len(wrong), dtype=bool)
+    best = (2 * np.cumsum(ordered) / (np.arange(1, len(ordered) + 1) + total)).argmax()
+    return wrong >= ordered[best]
+
+
+def _whiten(features: FloatArray) -> FloatArray:
+    """Centred features with about equal variance in every direction, and a column of ones."""
+    centred = features - features.mean(axis=0)
+    variances, axes = np.linalg.eigh(centred.T @ centred / len(centred))
+    variances = np.maximum(variances, 0)
+    scale = np.sqrt(variances + SHRINKAGE * variances.mean() + 1e-12)
+    ones = np.ones((len(centred), 1))
+    return np.concatenate([centred @ (axes / scale), ones], axis=1).astype(np.float32)
+
+
+def _fit_once(
+    x: FloatArray, labels: IntArray, zero_shot: FloatArray, folds: IntArray
+) -> tuple[FloatArray, FloatArray]:
+    """Posterior (N, K) and noise matrix (K, K) for one assignment to folds."""
+    n, k = zero_shot.shape
+    strength = float(k if n >= SAMPLES_PER_CELL * k * k else k * k)
+    matrix = _uniform_noise(k, FIRST_RATE)
+    fits = [_Correction(np.zeros((x.shape[1], k), np.float32), 1.0) for _ in np.unique(folds)]
+    correction, scale = np.zeros_like(zero_shot), np.ones((n, 1), np.float32)
+    for round_ in range(UNIFORM_ROUNDS + FULL_ROUNDS):
+        for fold, fit in enumerate(fits):
+            seen, held = folds != fold, folds == fold
+            target = _posterior(fit.logits(x[seen], zero_shot[seen]), matrix, labels[seen])
+            fit.improve(x[seen], zero_shot[seen], target)
+            correction[held] = x[held] @ fit.weights
+            scale[held] = fit.scale
+        prior = np.inf if round_ < UNIFORM_ROUNDS else strength
+        matrix = _fit_matrix(scale * zero_shot + correction, matrix, labels, 5, prior)
+    weights = np.array([float(scale.mean()), 1.0])
+    return _stack([zero_shot, correction], weights, matrix, labels, strength)
+
+
+def _uniform_noise(n_classes: int, rate: float) -> FloatArray:
+    """A noise matrix (K, K) with one rate, spread evenly over the other classes."""
+    matrix = np.full((n_classes, n_classes), rate / max(n_classes - 1, 1))
+    np.fill_diagonal(matrix, 1.0 - rate)
+    return matrix
+
+
+def _posterior(logits: FloatArray, matrix: FloatArray, labels: IntArray) -> FloatArray:
+    """P(true | image, given), (N, K): softmax(logits) times the column of the given label."""
+    with np.errstate(divide="ignore"):
+        return softmax(logits + np.log(matrix.T[labels]), axis=1)
+
+
+def _fit_matrix(
+    logits: FloatArray, matrix: FloatArray, labels: IntArray, steps: int, prior: float
+) -> FloatArray:
+    """Expectation-maximisation of the noise matrix alone.
+
+    `prior` pseudo-samples a class of uniform noise at the current overall rate are added to the
+    expected counts; infinity leaves nothing but that rate.
+    """
+    k = len(matrix)
+    for _ in range(steps):
+        posterior = _posterior(logits, matrix, labels)
+        counts = np.zeros((k, k))
+        np.add.at(counts, labels, posterior)
+        rate = float(np.clip(1 - np.trace(counts) / len(labels), 1e-3, 1 - 1 / k))
+        uniform = _uniform_noise(k, rate)
+        if np.isinf(prior):
+            matrix = uniform
+        else:
+            counts = counts.T + prior * uniform
+            matrix = counts / counts.sum(axis=1, keepdims=True)
+    return matrix
+
+
+@dataclass
+class _Correction:
+    """Logits scale * zero_shot + x @ weights of one fold."""
+
+    weights: FloatArray
+    scale: float
+
+    def logits(self, x: FloatArray, zero_shot: FloatArray) -> FloatArray:
+        return self.scale * zero_shot + x @ self.weights
+
+    def improve(self, x: FloatArray, zero_shot: FloatArray, target: FloatArray) -> None:
+        """A few steps towards the soft labels `target` (N, K), with a ridge on the weights."""
+        shape, n = self.weights.shape, len(x)
+        ridge = np.full((shape[0], 1), RIDGE, np.float32)
+        ridge[-1] *= 0.01  # the bias is nearly free
+        target = target.astype(np.float32)
+
+        def objective(v: FloatArray) -> tuple[float, FloatArray]:
+            w = v[:-1].reshape(shape).astype(np.float32)
+            log_q = log_softmax(np.float32(v[-1]) * zero_shot + x @ w, axis=1)
+            residual = np.exp(log_q) - target
+            loss = -(target * log_q).sum(dtype=float) + 0.5 * float((ridge * w * w).sum())
+            slope = np.append(x.T @ residual + ridge * w, (residual * zero_shot).sum())
+            return loss / n, slope.astype(float) / n
+
+        v = _minimize(objective, np.append(self.weights, self.scale).astype(float), STEPS)
+        self.weights, self.scale = v[:-1].reshape(shape).astype(np.float32), float(v[-1])
+
+
+def _stack(
+    evidence: list[FloatArray],
+    weights: FloatArray,
+    matrix: FloatArray,
+    labels: IntArray,
+    prior: float,
+) -> tuple[FloatArray, FloatArray]:
+    """Scales of the out-of-fold evidence and a class bias, by the likelihood of given labels."""
+    n, k = evidence[0].shape
+    v = np.append(weights, np.zeros(k))
+
+    def combine(v: FloatArray) -> FloatArray:
+        return sum(w * e for w, e in zip(v, evidence, strict=False)) + v[len(evidence) :]
+
+    for _ in range(STACKING_ROUNDS):
+        matrix = _fit_matrix(combine(v), matrix, labels, 3, prior)
+        target = _posterior(combine(v), matrix, labels)
+
+        def objective(v: FloatArray, target: FloatArray = target) -> tuple[float, FloatArray]:
+            log_q = log_softmax(combine(v), axis=1)
+            residual = np.exp(log_q) - target
+            slope = [(residual * e).sum() for e in evidence]
+            return -(target * log_q).sum() / n, np.append(slope, residual.sum(axis=0)) / n
+
+        v = _minimize(objective, v, 10)
+    matrix = _fit_matrix(combine(v), matrix, labels, 3, prior)
+    return _posterior(combine(v), matrix, labels).astype(float), matrix
+
+
+def _minimize(
+    objective: Callable[[FloatArray], tuple[float, FloatArray]], start: FloatArray, steps: int
+) -> FloatArray:
+    """A bounded number of L-BFGS steps."""
+    options = {"maxiter": steps}
+    return minimize(objective, start, jac=True, method="L-BFGS-B", options=options).x
