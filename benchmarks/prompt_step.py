@@ -98,13 +98,15 @@ def matmul(size: int = PEAK_SIZE) -> Callable[[], Tensor]:
 def necessary_flop(learner: PromptLearner) -> float:
     """FLOP that the shared-prefix method cannot avoid: linear layers, forward and backward.
 
-    A token costs 24 d^2 per layer forward (4 d^2 for keys and values, 20 d^2 for the rest) and as
-    much backward, since frozen weights get no gradient; the last layer needs the 20 d^2 only for
-    the end tokens.
+    A token costs 24 d^2 per layer forward (6 d^2 for queries, keys and values) and as much
+    backward, since frozen weights get no gradient. The last layer needs only keys and values
+    (4 d^2) of all tokens, and the other 20 d^2 for the end tokens; the class tokens enter the
+    first layer as constants, so their 6 d^2 have no backward there.
     """
-    rows = learner.prefix_length + sum(end + 1 - learner.prefix_length for end in learner.ends)
-    per_width = 24 * rows * (LAYERS - 1) + 4 * rows + 20 * len(learner.ends)
-    return 2.0 * per_width * WIDTH**2
+    class_tokens = sum(end + 1 - learner.prefix_length for end in learner.ends)
+    rows = learner.prefix_length + class_tokens
+    one_way = 24 * rows * (LAYERS - 1) + 4 * rows + 20 * len(learner.ends)
+    return (2.0 * one_way - 6 * class_tokens) * WIDTH**2
 
 
 def run(repeats: int) -> dict[str, float]:

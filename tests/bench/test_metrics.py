@@ -39,7 +39,7 @@ def test_nothing_flagged_or_nothing_wrong_is_zero_not_nan():
     assert detection_metrics(np.ones(3), none, ~none)["f1"] == 0.0
     got = detection_metrics(np.ones(3), ~none, none)
     assert (got["precision"], got["recall"], got["f1"]) == (0.0, 0.0, 0.0)
-    assert np.isnan(got["average_precision"])
+    assert got["average_precision"] is None
 
 
 def test_calibration_error_by_hand():

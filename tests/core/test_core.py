@@ -27,7 +27,7 @@ from labelsieve.core.validation import (
 
 def test_problems_are_gathered():
     gather([], what="x")
-    with pytest.raises(InputError, match="^x: one$"):
+    with pytest.raises(InputError, match=r"^x: one$"):
         gather(["one"], what="x")
     with pytest.raises(InputError, match="x: 2 problems\n- one\n- two"):
         gather(["one", "two"], what="x")
@@ -60,7 +60,7 @@ def test_files_round_trip_and_damage_is_said(tmp_path):
     (tmp_path / "b.json").write_text("{")
     with pytest.raises(InputError, match="as JSON"):
         read_json(tmp_path / "b.json")
-    with pytest.raises(ValueError, match="not JSON compliant|Out of range"):
+    with pytest.raises(ValueError, match=r"not JSON compliant|Out of range"):
         write_json(tmp_path / "c.json", float("nan"))
 
 

@@ -123,6 +123,17 @@ def test_wrong_arguments(backbone):
         encode_prompts(backbone, learner, class_chunk=0)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_gives_the_same_features(tiny_clip_dir, tiny_backbone):
+    there = load_backbone(tiny_clip_dir, device="cuda")
+    texts = there.encode_texts(NAMES).cpu()
+    torch.testing.assert_close(texts, tiny_backbone.encode_texts(NAMES), atol=1e-4, rtol=0)
+    features = encode_prompts(there, PromptLearner(there, NAMES, n_context=4)).detach().cpu()
+    expected = encode_prompts(tiny_backbone, PromptLearner(tiny_backbone, NAMES, n_context=4))
+    torch.testing.assert_close(features, expected.detach(), atol=1e-4, rtol=0)
+
+
 @pytest.mark.slow
 @pytest.mark.shared
 def test_full_size_text_tower_with_clips_tokenizer(shared_dir):

@@ -51,6 +51,9 @@ class AbstractBackbone(ABC):
         Hub id, or the name of the directory it was loaded from.
     commit : str or None
         Hub commit, or None for a local directory.
+    origin : str, optional
+        What `load_backbone` needs to load it again: the hub id, or the absolute path of a local
+        directory; by default the `model_id`.
     weights_hash : callable
         Returns a digest of the weights; called only when there is no commit.
     device, dtype
@@ -73,6 +76,7 @@ class AbstractBackbone(ABC):
         *,
         model_id: str,
         commit: str | None,
+        origin: str | None = None,
         weights_hash: Any,
         device: torch.device,
         dtype: torch.dtype,
@@ -81,6 +85,7 @@ class AbstractBackbone(ABC):
         self.tokenizer = tokenizer
         self.processor = processor
         self.model_id = model_id
+        self.origin = model_id if origin is None else origin
         self.commit = commit
         self.weights_hash = weights_hash
         self.device = device

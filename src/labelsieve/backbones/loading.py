@@ -186,12 +186,14 @@ def _assemble(
     for name, tower in model.named_children():
         if name in ("vision_model", "visual_projection"):
             tower.to(dtype)
+    is_local = source.commit is None and source.name != MINI_GLYPH
     return family(
         model.to(device),
         tokenizer,
         processor,
         model_id=source.name,
         commit=source.commit,
+        origin=str(Path(source.location).resolve()) if is_local else source.name,
         weights_hash=lambda: _hash_weights(Path(source.location)),
         device=device,
         dtype=dtype,

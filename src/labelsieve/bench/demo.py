@@ -45,8 +45,9 @@ def write_digits(out: Path, random_state: RandomState) -> tuple[Path, Path]:
     """
     from sklearn.datasets import load_digits
 
-    digits = load_digits()
-    train, test = stratified_split(digits.target, 1 - TEST_SHARE, random_state)
+    pixels, target = load_digits(return_X_y=True)
+    pixels, target = np.asarray(pixels), np.asarray(target)
+    train, test = stratified_split(target, 1 - TEST_SHARE, random_state)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "classes.json", list(NAMES))
     paths = []
@@ -56,10 +57,10 @@ def write_digits(out: Path, random_state: RandomState) -> tuple[Path, Path]:
             {
                 "id": [f"digit-{row:04d}" for row in rows],
                 "image": [
-                    {"bytes": _png(digits.images[row]), "path": f"digit-{row:04d}.png"}
+                    {"bytes": _png(pixels[row].reshape(8, 8)), "path": f"digit-{row:04d}.png"}
                     for row in rows
                 ],
-                "label": [NAMES[digits.target[row]] for row in rows],
+                "label": [NAMES[target[row]] for row in rows],
             }
         )
         with atomic_path(out / f"{name}.parquet") as partial:
@@ -208,7 +209,9 @@ def tables(result: dict[str, Any]) -> list[Any]:
         mark = " *" if row["detector"] == result["default_detector"] else ""
         figures = (row[k] for k in ("precision", "recall", "f1", "average_precision"))
         found.add_row(
-            row["detector"] + mark, *(f"{x:.3f}" for x in figures), f"{row['seconds']:.1f}"
+            row["detector"] + mark,
+            *("-" if x is None else f"{x:.3f}" for x in figures),
+            f"{row['seconds']:.1f}",
         )
     accuracy = Table(
         title=f"accuracy on {result['n_test']} test images with true labels",

@@ -12,7 +12,7 @@ N_BINS = 15
 
 def detection_metrics(
     label_score: FloatArray, is_label_issue: BoolArray, is_wrong: BoolArray
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """How well wrong labels were found.
 
     Rows that were not judged (score NaN) are left out. Precision is 0 when nothing is flagged;
@@ -29,7 +29,7 @@ def detection_metrics(
     -------
     dict
         ``precision``, ``recall`` and ``f1`` of the flagged set, ``average_precision`` and
-        ``auroc`` of ranking by the score (NaN when all or no labels are wrong), ``n_flagged`` and
+        ``auroc`` of ranking by the score (None when all or no labels are wrong), ``n_flagged`` and
         ``n_wrong``.
     """
     judged = ~np.isnan(label_score)
@@ -42,10 +42,8 @@ def detection_metrics(
         "precision": precision,
         "recall": recall,
         "f1": 2 * precision * recall / (precision + recall) if hits else 0.0,
-        "average_precision": float(average_precision_score(wrong, -score))
-        if mixed
-        else float("nan"),
-        "auroc": float(roc_auc_score(wrong, -score)) if mixed else float("nan"),
+        "average_precision": float(average_precision_score(wrong, -score)) if mixed else None,
+        "auroc": float(roc_auc_score(wrong, -score)) if mixed else None,
         "n_flagged": int(flagged.sum()),
         "n_wrong": int(wrong.sum()),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shlex
 import sys
@@ -110,13 +111,14 @@ def parse_params(pairs: list[str] | None) -> dict[str, Any]:
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise InputError(f"--param takes NAME=VALUE, not {pair!r}")
-        # YAML reads 1e-3 as text; people mean a number
         try:
-            params[name.replace("-", "_")] = float(value) if "e" in value.lower() else None
-        except ValueError:
-            params[name.replace("-", "_")] = None
-        if params[name.replace("-", "_")] is None:
-            params[name.replace("-", "_")] = yaml.safe_load(value)
+            read = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise InputError(f"--param {pair}: the value cannot be read: {error}") from error
+        if isinstance(read, str):  # YAML takes 1e-3 for text; people mean a number
+            with contextlib.suppress(ValueError):
+                read = float(read)
+        params[name.replace("-", "_")] = read
     return params
 
 

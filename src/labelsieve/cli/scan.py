@@ -64,7 +64,7 @@ def command(
                 "source": str(Path(data).resolve()) if Path(data).exists() else data,
                 "image_column": image_column,
                 "label_column": label_column,
-                "class_names": class_names,
+                "class_names": class_names and str(Path(class_names).resolve()),
                 "split": split,
             },
             command=common.command_line(),
@@ -81,7 +81,7 @@ def command(
 
 
 def _share(sieve) -> float:
-    judged = sieve.summary_["n_images"] - sieve.summary_["n_unreadable"]
+    judged = sieve.issues_.table["label_score"].notna().sum()
     return sieve.summary_["n_label_issues"] / max(judged, 1)
 
 

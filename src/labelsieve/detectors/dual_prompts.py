@@ -34,8 +34,8 @@ class DualPrompts(AbstractDetector):
     class_names : sequence of str, optional
         Needed when fitted to features.
     initial_text : str or None
-        Words whose token embeddings start the positive context; None draws it at random, as the
-        paper does. The negative context is always random.
+        Words whose token embeddings start the positive context. None draws both contexts at
+        random, as the paper does, so that neither starts ahead of the other.
     n_context : int
         Context tokens M where drawn at random.
     epochs, batch_size, lr, momentum, weight_decay
@@ -55,7 +55,7 @@ class DualPrompts(AbstractDetector):
         backbone: str | AbstractBackbone = "openai/clip-vit-base-patch16",
         *,
         class_names: Sequence[str] | None = None,
-        initial_text: str | None = "a photo of a",
+        initial_text: str | None = None,
         n_context: int = 16,
         epochs: int = 10,
         batch_size: int = 64,

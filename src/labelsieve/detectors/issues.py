@@ -61,9 +61,7 @@ class LabelIssues:
     def worst(self, n: int | None = None) -> pd.DataFrame:
         """Rows that were judged, worst first: issues before the rest, then by label score."""
         judged = self.table[self.table["label_score"].notna()]
-        order = judged.sort_values(
-            ["is_label_issue", "label_score"], ascending=[False, True], kind="stable"
-        )
+        order = judged.iloc[np.lexsort((judged["label_score"], ~judged["is_label_issue"]))]
         return order if n is None else order.head(n)
 
     def _repr_html_(self) -> str:

@@ -25,7 +25,9 @@ from .out_of_sample import fold_of_each_row
 
 RIDGE = 10.0  # L2 penalty on the correction, on whitened features
 SHRINKAGE = 0.1  # of small variances when whitening, as a share of their mean
+LEAST_DOUBT = 0.2  # no label is flagged below this error probability: clean data stay unflagged
 FIRST_RATE = 0.3  # noise rate at the start of expectation-maximisation
+FIRST_SCALES = (0.0, 0.1, 0.2, 0.4, 0.7, 1.0, 1.5)  # tried on the zero-shot logits
 UNIFORM_ROUNDS = 2  # rounds with one noise rate for all pairs: a weak prior must not rename classes
 FULL_ROUNDS = 4  # rounds with the whole noise matrix
 STEPS = 8  # of L-BFGS in a maximisation step, which need not converge
@@ -113,7 +115,8 @@ def largest_expected_f1(p_clean: FloatArray) -> BoolArray:
     Returns
     -------
     ndarray of bool, shape (N,)
-        True where the label is flagged; ties with the last flagged sample are flagged too.
+        True where the label is flagged; ties with the last flagged sample are flagged too, and
+        an error probability below 0.2 never is.
     """
     wrong = 1.0 - p_clean
     ordered = np.sort(wrong)[::-1]
@@ -121,7 +124,7 @@ def largest_expected_f1(p_clean: FloatArray) -> BoolArray:
     if total <= 0:
         return np.zeros(len(wrong), dtype=bool)
     best = (2 * np.cumsum(ordered) / (np.arange(1, len(ordered) + 1) + total)).argmax()
-    return wrong >= ordered[best]
+    return wrong >= max(ordered[best], LEAST_DOUBT)
 
 
 def _whiten(features: FloatArray) -> FloatArray:
@@ -140,9 +143,10 @@ def _fit_once(
     """Posterior (N, K) and noise matrix (K, K) for one assignment to folds."""
     n, k = zero_shot.shape
     strength = float(k if n >= SAMPLES_PER_CELL * k * k else k * k)
-    matrix = _uniform_noise(k, FIRST_RATE)
-    fits = [_Correction(np.zeros((x.shape[1], k), np.float32), 1.0) for _ in np.unique(folds)]
-    correction, scale = np.zeros_like(zero_shot), np.ones((n, 1), np.float32)
+    first_scale, matrix = _trust_in_zero_shot(zero_shot, labels)
+    blank = np.zeros((x.shape[1], k), np.float32)
+    fits = [_Correction(blank, first_scale) for _ in np.unique(folds)]
+    correction, scale = np.zeros_like(zero_shot), np.full((n, 1), first_scale, np.float32)
     for round_ in range(UNIFORM_ROUNDS + FULL_ROUNDS):
         for fold, fit in enumerate(fits):
             seen, held = folds != fold, folds == fold
@@ -154,6 +158,24 @@ def _fit_once(
         matrix = _fit_matrix(scale * zero_shot + correction, matrix, labels, 5, prior)
     weights = np.array([float(scale.mean()), 1.0])
     return _stack([zero_shot, correction], weights, matrix, labels, strength)
+
+
+def _trust_in_zero_shot(zero_shot: FloatArray, labels: IntArray) -> tuple[float, FloatArray]:
+    """The scale of the zero-shot logits, and one noise rate, that best explain the given labels.
+
+    Without it, confident but useless logits (a domain the model never saw) would decide which
+    class is which, and every label would look wrong.
+    """
+    best = (-np.inf, 0.0, _uniform_noise(zero_shot.shape[1], FIRST_RATE))
+    for scale in FIRST_SCALES:
+        logits = scale * zero_shot
+        start = _uniform_noise(zero_shot.shape[1], FIRST_RATE)
+        matrix = _fit_matrix(logits, start, labels, 10, np.inf)
+        likelihood = (softmax(logits, axis=1) * matrix.T[labels]).sum(axis=1)
+        score = float(np.log(likelihood + 1e-30).mean())
+        if score > best[0]:
+            best = (score, scale, matrix)
+    return best[1], best[2]
 
 
 def _uniform_noise(n_classes: int, rate: float) -> FloatArray:

@@ -41,7 +41,7 @@ def clean_probability_from_losses(losses: FloatArray, *, random_state: int = 0) 
     mixture = GaussianMixture(
         2, max_iter=100, tol=1e-4, reg_covar=5e-4, random_state=random_state
     ).fit(scaled)
-    posterior = mixture.predict_proba(scaled)[:, int(mixture.means_[:, 0].argmin())]
+    posterior = mixture.predict_proba(scaled)[:, int(np.argmin(np.asarray(mixture.means_)))]
     order = np.argsort(losses, kind="stable")
     monotone = np.empty_like(posterior)
     peak = int(posterior[order].argmax())

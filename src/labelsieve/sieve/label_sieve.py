@@ -38,7 +38,8 @@ class LabelSieve(BaseEstimator):
     tuner : str
         A name from `TUNERS`.
     tuner_params : dict, optional
-        Constructor arguments of the tuner.
+        Constructor arguments of the tuner. Left out, "coop" minimises cross-entropy here: the
+        labels that it sees have passed the sieve, and robust losses would learn less from them.
     device, dtype : str
         See `resolve_device` and `resolve_dtype`.
     offline : bool
@@ -117,7 +118,7 @@ class LabelSieve(BaseEstimator):
             DETECTORS, self.detector, self.detector_params, self.random_state
         )
         self.classifier_: AbstractTuner = build_estimator(
-            TUNERS, self.tuner, self.tuner_params, self.random_state
+            TUNERS, self.tuner, self._tuner_params(), self.random_state
         )
         images = load_images(images)
         with self._timed("load_model"):
@@ -141,6 +142,12 @@ class LabelSieve(BaseEstimator):
         self.noise_matrix_ = noise_matrix(self.detector_, images.given_labels)
         self.summary_ = summarize(self.detector_, images, self.noise_matrix_)
         return self
+
+    def _tuner_params(self) -> dict[str, Any] | None:
+        """The given arguments, or those for labels that have passed the sieve."""
+        if self.tuner_params is None and self.tuner == "coop":
+            return {"loss": "ce"}
+        return self.tuner_params
 
     def _keep(self, images: LabeledImages) -> IntArray:
         """Given labels with -1 where they look wrong, unless that empties a class."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -27,9 +28,10 @@ def clean_probability(detector: AbstractDetector) -> FloatArray:
 def noise_matrix(detector: AbstractDetector, given_labels: IntArray) -> FloatArray:
     """Estimated P(given | true), shape (K, K); rows are true classes and sum to 1.
 
-    The given label of each judged row counts with its clean probability, and the rest of the
-    weight goes to the other classes in proportion to their probabilities. Entry (k, k) carries
-    one pseudo-count, so a class that is nobody's true class reads as free of noise.
+    A detector that learns one (`noise_matrix_`) is believed. Otherwise the given label of each
+    judged row counts with its clean probability, and the rest of the weight goes to the other
+    classes in proportion to their probabilities. Entry (k, k) carries one pseudo-count, so a class
+    that is nobody's true class reads as free of noise.
 
     Parameters
     ----------
@@ -38,6 +40,9 @@ def noise_matrix(detector: AbstractDetector, given_labels: IntArray) -> FloatArr
     given_labels : ndarray of int64, shape (N,)
         The labels it was fitted to.
     """
+    learned = getattr(detector, "noise_matrix_", None)
+    if learned is not None:
+        return learned
     judged = ~np.isnan(detector.label_score_)
     labels, clean = given_labels[judged], clean_probability(detector)
     others = detector.probabilities_[judged].copy()
@@ -75,14 +80,13 @@ def summarize(
     table = detector.issues_.table
     clean, flagged = clean_probability(detector), detector.is_label_issue_
     judged = ~np.isnan(detector.label_score_)
-    counts = table["action"].value_counts()
     return {
         "n_images": len(table),
         "n_unreadable": int((table["action"] == "unreadable").sum()),
         "n_unlabeled": int((images.given_labels < 0).sum()),
         "n_classes": len(images.class_names),
         "n_label_issues": int(flagged.sum()),
-        "actions": {action: int(counts.get(action, 0)) for action in ACTIONS},
+        "actions": {action: int((table["action"] == action).sum()) for action in ACTIONS},
         "noise_rate": _noise_rate(clean, bool(np.isfinite(detector.p_clean_[judged]).all())),
         "expected": _expected(detector, clean, flagged[judged]),
         "per_class": _per_class(detector, images, clean, judged),
@@ -149,6 +153,6 @@ def _per_pair(detector: AbstractDetector) -> list[dict[str, Any]]:
     """Issues by (given, suggested), most first."""
     table = detector.issues_.table
     found = table[table["is_label_issue"]]
-    pairs = found.groupby(["given_label", "suggested_label"], sort=True).size()
-    pairs = pairs.sort_values(ascending=False, kind="stable")
-    return [{"given": g, "suggested": s, "n": int(n)} for (g, s), n in pairs.items()]
+    pairs = Counter(zip(found["given_label"], found["suggested_label"], strict=True))
+    ordered = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))
+    return [{"given": g, "suggested": s, "n": n} for (g, s), n in ordered]

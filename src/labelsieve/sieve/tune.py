@@ -61,6 +61,9 @@ def tune(
         raise InputError(f"{out} holds a classifier; add --force to replace it")
     if out.exists() and not out.is_dir():
         raise InputError(f"the output {out} is a file; name a new folder with -o")
+    ours = {"config.json", WORK}
+    if out.exists() and any(out.iterdir()) and not any((out / name).exists() for name in ours):
+        raise InputError(f"{out} holds files that are not of a classifier; name a new folder")
     estimator.set_params(backbone=load_backbone(model, device=device, dtype=dtype, offline=offline))
     estimator.fit(images, checkpoint=out / WORK)
     estimator.save(out)

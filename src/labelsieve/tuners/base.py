@@ -137,7 +137,11 @@ class AbstractTuner(BaseEstimator):
             "labelsieve": __version__,
             "tuner": self.name,
             "params": params,
-            "model": {"id": self.backbone_.model_id, "commit": self.backbone_.commit},
+            "model": {
+                "id": self.backbone_.model_id,
+                "origin": self.backbone_.origin,
+                "commit": self.backbone_.commit,
+            },
             "class_names": list(self.class_names_),
             "prompt_names": list(self.prompt_names_),
             "logit_scale": self.classifier_.logit_scale,
@@ -195,7 +199,7 @@ def load_tuner(
             f"{folder}/config.json is not a labelsieve classifier of format {FORMAT}; "
             "if a newer labelsieve wrote it, upgrade"
         )
-    model = backbone or config["model"]["id"]
+    model = backbone or config["model"]["origin"]
     tuner = TUNERS.get(config["tuner"])(backbone=model, **config["params"])
     tuner.backbone_ = load_backbone(
         model,

@@ -1,0 +1,5 @@
+"""`python -m labelsieve` is the command line."""
+
+from .cli.main import run
+
+run()

@@ -1,0 +1,121 @@
+"""Every verb from the command line: results, messages and exit codes."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from labelsieve.cli.common import parse_params
+from labelsieve.cli.main import app
+from labelsieve.core.exceptions import InputError
+from problems import write_colour_tree
+
+
+@pytest.fixture
+def photos(tmp_path):
+    return write_colour_tree(tmp_path / "photos")
+
+
+def run(*arguments, code=0):
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    assert result.exit_code == code, (result.output, result.exception)
+    return result
+
+
+def test_help_is_quick_and_lists_the_verbs():
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "labelsieve", "--help"], capture_output=True, text=True, check=True
+    )
+    assert time.perf_counter() - started < 5  # a guard against importing torch, not a benchmark
+    for verb in ("demo", "scan", "tune", "predict", "evaluate", "noise", "report", "cache"):
+        assert verb in done.stdout
+    code = (
+        "import sys, labelsieve.cli.main; "
+        "sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'pandas')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_scan_evaluate_predict_report(photos, tmp_path, tiny_clip_dir):
+    out = tmp_path / "out"
+    result = run("scan", photos, "-o", out, "--model", tiny_clip_dir, "--json")
+    summary = json.loads(result.stdout)
+    assert summary["n_images"] == 42
+    assert "42 images, 3 classes. one folder a class" in result.stderr
+    assert (out / "report.html").stat().st_size > 10_000
+    run("evaluate", out, photos, "--json")
+    run("predict", out, photos, "-o", tmp_path / "p.parquet")
+    assert len(pd.read_parquet(tmp_path / "p.parquet")) == 42
+    (out / "report.html").unlink()
+    run("report", out)
+    assert "data:image" in (out / "report.html").read_text()
+    run("scan", photos, "-o", tmp_path / "gate", "--model", tiny_clip_dir, "--fail-over", 0, code=1)
+
+
+def test_tune_and_config_file(photos, tmp_path, tiny_clip_dir):
+    config = tmp_path / "c.yaml"
+    config.write_text(f"model: {tiny_clip_dir}\nloss: gce\nparam: [epochs=2, q=0.5]\n")
+    result = CliRunner().invoke(
+        app, ["tune", str(photos), "-o", str(tmp_path / "m"), "--config", str(config)]
+    )
+    assert isinstance(result.exception, InputError)
+    assert "no parameter q" in str(result.exception)
+    config.write_text(f"model: {tiny_clip_dir}\nloss: gce\nparam: [epochs=2]\n")
+    test = write_colour_tree(tmp_path / "test", seed=1)
+    result = run("tune", photos, "-o", tmp_path / "m", "--config", config, "--test", test)
+    assert "test accuracy" in result.stdout
+    saved = json.loads((tmp_path / "m" / "config.json").read_text())
+    assert saved["params"]["loss"] == "gce"
+    assert saved["params"]["epochs"] == 2
+    config.write_text("modle: x\n")
+    failed = run("tune", photos, "-o", tmp_path / "n", "--config", config, code=2)
+    assert "modle" in failed.stderr
+
+
+def test_noise_is_readable_again(photos, tmp_path):
+    arguments = ("--kind", "pair-flip", "--rate", 0.25, "--seed", 3, "--json")
+    result = run("noise", photos, "-o", tmp_path / "noisy", *arguments)
+    assert json.loads(result.stdout)["realised_rate"] == pytest.approx(10 / 42)
+    table = pd.read_parquet(tmp_path / "noisy" / "metadata.parquet")
+    assert (table["label"] != table["label_before_noise"]).sum() == 10
+
+
+def test_cache_ls_and_rm(photos, tmp_path, tiny_clip_dir):
+    run("scan", photos, "-o", tmp_path / "o", "--model", tiny_clip_dir, "--tuner", "zero-shot")
+    entries = json.loads(run("cache", "ls", "--json").stdout)
+    assert [entry["images"] for entry in entries] == [42]
+    assert "42 images" in run("cache", "ls").stdout
+    run("cache", "rm", entries[0]["key"])
+    assert json.loads(run("cache", "ls", "--json").stdout) == []
+
+
+def test_errors_end_with_status_2_and_say_what_to_do(tmp_path):
+    def fails(*arguments):
+        done = subprocess.run(
+            [sys.executable, "-m", "labelsieve", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
+        return done.stderr
+
+    assert "there is no file or folder" in fails("scan", tmp_path / "no", "-o", tmp_path / "o")
+    (tmp_path / "empty").mkdir()
+    fails("scan", tmp_path / "empty", "-o", tmp_path / "o")
+    write_colour_tree(tmp_path / "photos")
+    message = fails("scan", tmp_path / "photos", "-o", tmp_path / "o", "--model", "openai/nothing")
+    assert "mini-glyph" in message
+
+
+def test_parameters_are_read_as_values():
+    assert parse_params(["a=1", "b=1e-3", "c=true", "d=dspt", "e=null", "f-g=0.5"]) == {
+        "a": 1, "b": 0.001, "c": True, "d": "dspt", "e": None, "f_g": 0.5,
+    }  # fmt: skip
+    with pytest.raises(InputError, match="NAME=VALUE, not 'x'"):
+        parse_params(["x"])

@@ -1,0 +1,134 @@
+"""The contract of every registered detector."""
+
+import inspect
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from labelsieve.backbones import ImageFeatures
+from labelsieve.core.exceptions import InputError
+from labelsieve.data import load_images
+from labelsieve.detectors import DETECTORS
+from labelsieve.detectors.issues import COLUMNS, LabelIssues, build_issues
+from problems import clustered_features, write_colour_tree
+
+NAMES = ("red", "green", "blue", "yellow")
+
+
+def make(name, backbone, **params):
+    detector = DETECTORS.get(name)(backbone, class_names=NAMES, **params)
+    if "epochs" in detector.get_params():
+        detector.set_params(epochs=2)
+    return detector
+
+
+@pytest.mark.parametrize("name", DETECTORS.names())
+class TestEveryDetector:
+    def test_scores_flags_and_suggestions(self, name, tiny_backbone):
+        x, given, _ = clustered_features(width=tiny_backbone.embed_dim)
+        found = make(name, tiny_backbone).fit(x, given)
+        assert found.label_score_.shape == (120,)
+        assert ((found.label_score_ >= 0) & (found.label_score_ <= 1)).all()
+        assert found.is_label_issue_.dtype == bool
+        flagged = found.is_label_issue_
+        assert (found.suggested_label_[~flagged] == -1).all()
+        assert (found.suggested_label_[flagged] >= 0).all()
+        assert (found.suggested_label_[flagged] != given[flagged]).all()
+        np.testing.assert_allclose(found.probabilities_.sum(axis=1), 1.0, atol=1e-5)
+        assert list(found.issues_.table.columns) == list(COLUMNS)
+        assert found.name == name
+
+    def test_same_seed_same_result(self, name, tiny_backbone):
+        x, given, _ = clustered_features(width=tiny_backbone.embed_dim)
+        a, b = (make(name, tiny_backbone).fit(x, given) for _ in range(2))
+        np.testing.assert_array_equal(a.label_score_, b.label_score_)
+
+    def test_unreadable_and_unlabeled_rows_stay_and_change_nothing_else(self, name, tiny_backbone):
+        x, given, _ = clustered_features(width=tiny_backbone.embed_dim)
+        plain = make(name, tiny_backbone).fit(ImageFeatures(x), given)
+        wide = ImageFeatures(np.vstack([x, x[:2]]), {120: "truncated"})
+        wide.features[120] = 0
+        found = make(name, tiny_backbone).fit(wide, np.append(given, [0, -1]))
+        np.testing.assert_array_equal(found.label_score_[:120], plain.label_score_)
+        assert np.isnan(found.label_score_[120:]).all()
+        table = found.issues_.table
+        assert table["action"].tolist()[120:] == ["unreadable", "review"]
+        assert table["error"].tolist()[120:] == ["truncated", "the label is missing"]
+        assert table["suggested_label"][121] in NAMES
+
+    def test_constructor_stores_and_clones(self, name, tiny_backbone):
+        cls = DETECTORS.get(name)
+        detector = cls(backbone="somewhere")
+        assert clone(detector).get_params() == detector.get_params()
+        assert set(detector.get_params()) == set(inspect.signature(cls).parameters)
+
+    def test_a_class_with_one_sample_and_an_empty_class(self, name, tiny_backbone):
+        x, given, _ = clustered_features(width=tiny_backbone.embed_dim)
+        given = np.where(given == 3, 2, given)
+        given[0] = 3
+        detector = make(name, tiny_backbone).set_params(class_names=(*NAMES, "nobody"))
+        detector.fit(x, given)
+        assert np.isfinite(detector.label_score_).all()
+
+    def test_bad_input_is_said(self, name, tiny_backbone):
+        x, given, _ = clustered_features(width=tiny_backbone.embed_dim)
+        with pytest.raises(InputError, match=r"0\.\.3"):
+            make(name, tiny_backbone).fit(x, given + 3)
+        with pytest.raises(InputError, match="NaN or infinite"):
+            make(name, tiny_backbone).fit(np.full_like(x, np.nan), given)
+        with pytest.raises(InputError, match="columns, but"):
+            make(name, tiny_backbone).fit(x[:, :3], given)
+        with pytest.raises(InputError, match="none of the 120 rows can be used"):
+            make(name, tiny_backbone).fit(x, np.full(120, -1))
+
+
+@pytest.mark.parametrize("name", ["latent-label", "confident-learning", "knn"])
+def test_detectors_of_features_find_the_flips(name, tiny_backbone):
+    x, given, true = clustered_features(240, width=tiny_backbone.embed_dim)
+    found = make(name, tiny_backbone).fit(x, given)
+    hits = found.is_label_issue_ & (given != true)
+    assert hits.sum() / (given != true).sum() > 0.6  # the tiny CLIP's text is no help at all
+    assert hits.sum() / found.is_label_issue_.sum() > 0.8
+    right = found.suggested_label_[hits] == true[hits]
+    assert right.mean() > 0.9
+
+
+def test_images_and_their_features_give_the_same(tmp_path, tiny_backbone):
+    images = load_images(write_colour_tree(tmp_path))
+    a = DETECTORS.get("knn")(tiny_backbone, k=5).fit(images)
+    assert a.issues_.table["id"].tolist() == images.ids.tolist()
+    assert set(a.issues_.table["given_label"]) == {"red", "green", "blue"}
+
+
+def test_actions_and_suggestions_by_hand():
+    issues = build_issues(
+        ids=list("abcde"),
+        file_names=list("abcde"),
+        given_labels=np.array([0, 1, 1, -1, 0]),
+        class_names=("cat", "dog", "eel"),
+        label_score=np.array([0.9, 0.1, 0.3, np.nan, np.nan]),
+        is_label_issue=np.array([False, True, True, False, False]),
+        probabilities=np.array(
+            [[0.9, 0.1, 0], [0.8, 0.1, 0.1], [0.4, 0.3, 0.3], [0.2, 0.1, 0.7], [np.nan] * 3]
+        ),
+        p_clean=np.array([0.9, 0.1, 0.3, np.nan, np.nan]),
+        detector="x",
+        errors={4: "empty file"},
+    )
+    table = issues.table
+    assert table["action"].tolist() == ["keep", "relabel", "review", "review", "unreadable"]
+    suggested = table["suggested_label"]
+    assert suggested.fillna("-").tolist() == ["-", "cat", "cat", "eel", "-"]
+    assert table["p_given"].round(2).fillna(-1).tolist() == [0.9, 0.1, 0.3, -1, -1]
+    assert issues.worst()["id"].tolist() == ["b", "c", "a"]
+    assert issues.n_issues == 2
+
+
+def test_issues_round_trip(tmp_path, tiny_backbone):
+    x, given, _ = clustered_features(width=tiny_backbone.embed_dim)
+    issues = make("knn", tiny_backbone).fit(x, given).issues_
+    issues.save(tmp_path)
+    assert LabelIssues.load(tmp_path).table.equals(issues.table)
+    with pytest.raises(InputError, match="run `labelsieve scan"):
+        LabelIssues.load(tmp_path / "nothing")

@@ -1,0 +1,195 @@
+"""A scan as a user meets it: its files, its resume after a kill, its refusals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from labelsieve.core.exceptions import InputError
+from labelsieve.data import load_images
+from labelsieve.detectors import DETECTORS
+from labelsieve.sieve import LabelSieve, scan
+from labelsieve.sieve.predict import predict_file
+from labelsieve.sieve.reopen import images_of_scan
+from labelsieve.sieve.tune import tune
+from problems import png, write_colour_tree
+
+FILES = {
+    "issues.parquet",
+    "issues.csv",
+    "summary.json",
+    "noise_matrix.csv",
+    "classes.json",
+    "run.json",
+    "model",
+}
+
+
+@pytest.fixture
+def images(tmp_path):
+    return load_images(write_colour_tree(tmp_path / "photos"))
+
+
+def test_all_files_agree(images, tmp_path, tiny_backbone):
+    result = scan(images, tmp_path / "out", LabelSieve(tiny_backbone), command="typed")
+    out = result.folder
+    assert {p.name for p in out.iterdir()} == FILES
+    table = pd.read_parquet(out / "issues.parquet")
+    assert table["id"].tolist() == images.ids.tolist()
+    assert len(pd.read_csv(out / "issues.csv")) == len(images)
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["n_label_issues"] == table["is_label_issue"].sum()
+    assert sum(summary["actions"].values()) == summary["n_images"] == len(images)
+    low, high = summary["noise_rate"]["interval"]
+    assert low <= summary["noise_rate"]["estimate"] <= high
+    matrix = pd.read_csv(out / "noise_matrix.csv", index_col=0)
+    assert list(matrix.columns) == list(images.class_names) == list(matrix.index)
+    np.testing.assert_allclose(matrix.sum(axis=1), 1.0)
+    run = json.loads((out / "run.json").read_text())
+    assert run["command"] == "typed"
+    assert run["seed"] == 0
+    assert run["model"]["id"] == tiny_backbone.model_id
+
+
+@pytest.mark.parametrize("detector", DETECTORS.names())
+def test_every_detector_scans(detector, images, tmp_path, tiny_backbone):
+    sieve = LabelSieve(tiny_backbone, detector=detector, tuner="zero-shot")
+    found = scan(images, tmp_path / "out", sieve).sieve
+    assert set(found.issues_.table["detector"]) == {detector}
+    assert found.classifier_.predict(images).shape == (42,)
+
+
+def test_one_corrupt_file_costs_one_row(tmp_path, tiny_backbone):
+    root = write_colour_tree(tmp_path / "photos")
+    clean = LabelSieve(tiny_backbone).fit(root).issues_.table
+    (root / "red" / "zzz.png").write_bytes(png()[:40])
+    table = LabelSieve(tiny_backbone).fit(root).issues_.table
+    broken = table[table["file_name"] == "red/zzz.png"].iloc[0]
+    assert broken["action"] == "unreadable"
+    assert broken["error"]
+    rest = table[table["file_name"] != "red/zzz.png"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(rest, clean)
+
+
+def test_hostile_names_survive(tmp_path):
+    names = ['a"quoted"', "<script>alert(1)</script>", "grün 日本", "n" * 300]
+    rng = np.random.default_rng(0)
+    rows = [
+        {"image": {"bytes": png(tuple(rng.integers(256, size=3))), "path": f"{i}.png"},
+         "label": names[i % 4]}
+        for i in range(24)
+    ]  # fmt: skip
+    pd.DataFrame(rows).to_parquet(tmp_path / "t.parquet")
+    out = scan(
+        load_images(tmp_path / "t.parquet"), tmp_path / "out", LabelSieve("mini-glyph")
+    ).folder
+    assert set(pd.read_parquet(out / "issues.parquet")["given_label"]) == set(names)
+    assert set(json.loads((out / "classes.json").read_text())) == set(names)
+
+
+def test_a_label_column_of_numbers(tmp_path, tiny_backbone):
+    rows = [
+        {"image": {"bytes": png((40 * i % 255, 9, 9)), "path": None}, "label": i % 3}
+        for i in range(18)
+    ]
+    pd.DataFrame(rows).to_parquet(tmp_path / "t.parquet")
+    issues = LabelSieve(tiny_backbone).fit(tmp_path / "t.parquet").issues_
+    assert set(issues.table["given_label"]) == {"0", "1", "2"}
+
+
+def test_finished_and_foreign_folders_are_not_overwritten(images, tmp_path, tiny_backbone):
+    out = tmp_path / "out"
+    scan(images, out, LabelSieve(tiny_backbone, tuner="zero-shot"))
+    with pytest.raises(InputError, match="finished scan; add --force"):
+        scan(images, out, LabelSieve(tiny_backbone))
+    scan(images, out, LabelSieve(tiny_backbone, tuner="zero-shot"), force=True)
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "thesis.tex").write_text("mine")
+    with pytest.raises(InputError, match="not of a scan"):
+        scan(images, foreign, LabelSieve(tiny_backbone))
+    assert [p.name for p in foreign.iterdir()] == ["thesis.tex"]
+
+
+def test_wrong_names_cost_no_extraction(images, tiny_backbone):
+    with pytest.raises(InputError, match=r"unknown detector 'knnn'.*mean 'knn'"):
+        LabelSieve("/nowhere", detector="knnn").fit(images)
+    with pytest.raises(InputError, match="has no parameter neighbours; it takes k"):
+        LabelSieve("/nowhere", detector="knn", detector_params={"neighbours": 3}).fit(images)
+
+
+def test_predictions_of_unlabeled_images(images, tmp_path, tiny_backbone):
+    out = scan(images, tmp_path / "out", LabelSieve(tiny_backbone, tuner="zero-shot")).folder
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    (flat / "one.png").write_bytes(png())
+    (flat / "two.png").write_bytes(b"no image")
+    n, unreadable = predict_file(out, str(flat), tmp_path / "p.parquet")
+    assert (n, unreadable) == (2, 1)
+    table = pd.read_parquet(tmp_path / "p.parquet")
+    assert list(table.columns) == ["id", "file_name", "predicted_label", "p_predicted"]
+    assert table["predicted_label"][0] in images.class_names
+    assert table["predicted_label"].isna().tolist() == [False, True]
+    with pytest.raises(InputError, match="add --force"):
+        predict_file(out, str(flat), tmp_path / "p.parquet")
+
+
+def test_images_of_a_scan_are_found_again(images, tmp_path, tiny_backbone):
+    source = {"source": str(tmp_path / "photos")}
+    out = scan(
+        images, tmp_path / "out", LabelSieve(tiny_backbone, tuner="zero-shot"), source=source
+    ).folder
+    again, problem = images_of_scan(out)
+    assert problem is None
+    assert again.ids.tolist() == images.ids.tolist()
+    next((tmp_path / "photos" / "red").glob("*.png")).unlink()
+    assert images_of_scan(out)[1].endswith("has changed since the scan")
+
+
+def test_tune_writes_a_classifier_once(images, tmp_path, tiny_backbone):
+    tune(images, tmp_path / "m", params={"epochs": 1}, model=tiny_backbone)
+    assert {p.name for p in (tmp_path / "m").iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        "README.md",
+    }
+    with pytest.raises(InputError, match="add --force"):
+        tune(images, tmp_path / "m", model=tiny_backbone)
+
+
+def test_a_killed_scan_continues_to_the_same_bytes(tmp_path, tiny_clip_dir):
+    """Kill -9 while training, type the same command again, compare with an undisturbed run."""
+    write_colour_tree(tmp_path / "photos", per_class=40)
+    environment = os.environ | {"LABELSIEVE_CACHE": str(tmp_path / "cache")}
+
+    def command(out):
+        return [
+            sys.executable, "-m", "labelsieve", "scan", str(tmp_path / "photos"), "-o", str(out),
+            "--model", str(tiny_clip_dir), "--detector", "dual-prompts", "--param", "epochs=400",
+        ]  # fmt: skip
+
+    state = tmp_path / "killed" / ".work" / "detector" / "training.json"
+    process = subprocess.Popen(
+        command(tmp_path / "killed"), env=environment, stderr=subprocess.PIPE
+    )
+    deadline = time.time() + 90
+    while not state.exists() and process.poll() is None and time.time() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (tmp_path / "killed" / "run.json").exists()
+    kept = len(json.loads(state.read_text())["history"])
+    assert 0 < kept < 400
+    for out in ("killed", "whole"):
+        subprocess.run(command(tmp_path / out), env=environment, check=True, capture_output=True)
+    for name in ("issues.parquet", "issues.csv", "summary.json", "noise_matrix.csv"):
+        killed, whole = (tmp_path / out / name for out in ("killed", "whole"))
+        assert killed.read_bytes() == whole.read_bytes()
+    weights = [tmp_path / out / "model" / "model.safetensors" for out in ("killed", "whole")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
