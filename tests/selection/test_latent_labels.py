@@ -55,3 +55,15 @@ def test_expected_f1_flags_equal_a_search_over_all_cuts():
     scores = [2 * wrong[:k].sum() / (k + wrong.sum()) for k in range(1, 51)]
     assert largest_expected_f1(p_clean).sum() == int(np.argmax(scores)) + 1
     assert not largest_expected_f1(np.ones(5)).any()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_confident_but_useless_zero_shot_logits_do_not_rename_classes(seed):
+    x, given, true = clustered_features(240, width=16, seed=seed)
+    swapped = 12 * np.eye(4)[(true + 1) % 4]  # every class is taken for the next one
+    useless = 6 * np.random.default_rng(seed).normal(size=(4, 4))[true]
+    for logits in (swapped, useless):
+        found = fit_latent_labels(x, given, logits)
+        flagged = largest_expected_f1(found.p_clean)
+        assert flagged.mean() < 0.5
+        assert (given != true)[flagged].mean() > 0.7

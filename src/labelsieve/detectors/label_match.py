@@ -38,7 +38,7 @@ class LabelMatch(AbstractDetector):
         backbone: str | AbstractBackbone = "openai/clip-vit-base-patch16",
         *,
         class_names: Sequence[str] | None = None,
-        templates: str | Sequence[str] = "ensemble",
+        templates: str | Sequence[str] = "default",
     ):
         self.backbone = backbone
         self.class_names = class_names

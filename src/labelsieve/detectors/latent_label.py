@@ -51,7 +51,7 @@ class LatentLabel(AbstractDetector):
         backbone: str | AbstractBackbone = "openai/clip-vit-base-patch16",
         *,
         class_names: Sequence[str] | None = None,
-        templates: str | Sequence[str] = "ensemble",
+        templates: str | Sequence[str] = "default",
         n_folds: int = 5,
         n_repeats: int = 3,
         random_state: int = 0,

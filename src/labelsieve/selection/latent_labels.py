@@ -13,6 +13,7 @@ O(N (D + K)).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ from scipy.special import log_softmax, softmax
 
 from ..core.validation import BoolArray, FloatArray, IntArray
 from .out_of_sample import fold_of_each_row
+
+log = logging.getLogger(__name__)
 
 RIDGE = 10.0  # L2 penalty on the correction, on whitened features
 SHRINKAGE = 0.1  # of small variances when whitening, as a share of their mean
@@ -92,7 +95,16 @@ def fit_latent_labels(
     log_posterior, matrices = 0.0, []
     for seed in generator.integers(2**31, size=n_repeats):
         folds = fold_of_each_row(labels, min(n_folds, len(labels)), int(seed))
-        posterior, matrix = _fit_once(x, labels, zero_shot, folds)
+        posterior, matrix, likelihood = _fit_once(x, labels, zero_shot, folds)
+        if np.diag(matrix).min() < 0.5:
+            # Either more than half of a class is mislabeled, or a useless prior has renamed
+            # classes: it surely has where another given label is the most frequent, else the fit
+            # that explains the given labels better, out of fold, decides.
+            renamed = (matrix.argmax(axis=1) != np.arange(len(matrix))).any()
+            alone = _fit_once(x, labels, np.zeros_like(zero_shot), folds)
+            if renamed or alone[2] > likelihood:
+                log.warning("the class names do not help to explain the labels; left them out")
+                posterior, matrix, _ = alone
         log_posterior = log_posterior + np.log(posterior + 1e-30) / n_repeats
         matrices.append(matrix)
     posterior = softmax(log_posterior, axis=1)
@@ -139,8 +151,8 @@ def _whiten(features: FloatArray) -> FloatArray:
 
 def _fit_once(
     x: FloatArray, labels: IntArray, zero_shot: FloatArray, folds: IntArray
-) -> tuple[FloatArray, FloatArray]:
-    """Posterior (N, K) and noise matrix (K, K) for one assignment to folds."""
+) -> tuple[FloatArray, FloatArray, float]:
+    """Posterior (N, K), noise matrix (K, K), mean log-likelihood for one assignment to folds."""
     n, k = zero_shot.shape
     strength = float(k if n >= SAMPLES_PER_CELL * k * k else k * k)
     first_scale, matrix = _trust_in_zero_shot(zero_shot, labels)
@@ -249,7 +261,7 @@ def _stack(
     matrix: FloatArray,
     labels: IntArray,
     prior: float,
-) -> tuple[FloatArray, FloatArray]:
+) -> tuple[FloatArray, FloatArray, float]:
     """Scales of the out-of-fold evidence and a class bias, by the likelihood of given labels."""
     n, k = evidence[0].shape
     v = np.append(weights, np.zeros(k))
@@ -269,7 +281,10 @@ def _stack(
 
         v = _minimize(objective, v, 10)
     matrix = _fit_matrix(combine(v), matrix, labels, 3, prior)
-    return _posterior(combine(v), matrix, labels).astype(float), matrix
+    logits = combine(v)
+    likelihood = (softmax(logits, axis=1) * matrix.T[labels]).sum(axis=1)
+    posterior = _posterior(logits, matrix, labels).astype(float)
+    return posterior, matrix, float(np.log(likelihood + 1e-30).mean())
 
 
 def _minimize(
