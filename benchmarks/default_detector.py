@@ -90,12 +90,14 @@ def measure(args) -> list[dict]:
                 seconds = time.perf_counter() - started
                 score, flagged, p_clean = found
                 record = {"model": model, "case": case, "seed": seed, "method": method}
-                record |= detection_metrics(score, flagged, wrong) | {"seconds": seconds}
+                record |= detection_metrics(score, flagged, wrong)
+                record["seconds"] = round(seconds, 2)
                 record["true_rate"] = float(wrong.mean())
                 if p_clean is not None and np.isfinite(p_clean).all():
                     record["estimated_rate"] = float(1 - p_clean.mean())
                     record["calibration_error"] = expected_calibration_error(p_clean, ~wrong)
                 records.append(record)
+                write(args, records)
                 print(
                     f"{model} {case} seed {seed} {method}: "
                     f"AP {record['average_precision']:.4f} F1 {record['f1']:.4f} "
@@ -127,7 +129,11 @@ def markdown(records: list[dict], command: str) -> str:
     for model, of_model in table.groupby("model", sort=False):
         lines += [f"## {model}", ""]
         for column, title in titles.items():
+            if column not in of_model:
+                continue
             grouped = of_model.groupby(["case", "method"], sort=False)[column]
+            if grouped.count().sum() == 0:
+                continue
             mean, spread = grouped.mean().unstack(), grouped.std(ddof=0).unstack()
             rate = of_model.groupby("case", sort=False)["true_rate"].mean()
             lines += [f"### {title}", "", "| labels | wrong | " + " | ".join(mean.columns) + " |"]
@@ -142,6 +148,15 @@ def markdown(records: list[dict], command: str) -> str:
     return "\n".join(lines)
 
 
+def write(args, records: list[dict]) -> None:
+    """The records and the tables of what is measured so far."""
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    command = f"python benchmarks/default_detector.py --seeds {args.seeds}"
+    command += f" --models {' '.join(args.models)} --detectors {' '.join(args.detectors)}"
+    args.out.with_suffix(".json").write_text(json.dumps(records, indent=1) + "\n")
+    args.out.with_suffix(".md").write_text(markdown(records, command) + "\n")
+
+
 def main() -> None:
     """Parse, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -151,12 +166,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("-o", "--out", type=Path, default=Path("docs/results/default-detector"))
     args = parser.parse_args()
-    records = measure(args)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    command = f"python benchmarks/default_detector.py --seeds {args.seeds}"
-    command += f" --detectors {' '.join(args.detectors)}"
-    args.out.with_suffix(".json").write_text(json.dumps(records, indent=1) + "\n")
-    args.out.with_suffix(".md").write_text(markdown(records, command) + "\n")
+    measure(args)
 
 
 if __name__ == "__main__":

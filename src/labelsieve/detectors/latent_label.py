@@ -32,7 +32,8 @@ class LatentLabel(AbstractDetector):
     templates : str or sequence of str
         Templates of the zero-shot logits.
     n_folds, n_repeats : int
-        Folds of the out-of-fold correction, and fits with other folds that are averaged.
+        Folds of the out-of-fold correction, and fits with other folds that are averaged; every
+        second fit is not linear.
     random_state : int
         Decides the folds.
 
@@ -53,7 +54,7 @@ class LatentLabel(AbstractDetector):
         class_names: Sequence[str] | None = None,
         templates: str | Sequence[str] = "default",
         n_folds: int = 5,
-        n_repeats: int = 3,
+        n_repeats: int = 4,
         random_state: int = 0,
     ):
         self.backbone = backbone

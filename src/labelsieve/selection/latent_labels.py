@@ -35,6 +35,7 @@ UNIFORM_ROUNDS = 2  # rounds with one noise rate for all pairs: a weak prior mus
 FULL_ROUNDS = 4  # rounds with the whole noise matrix
 STEPS = 8  # of L-BFGS in a maximisation step, which need not converge
 STACKING_ROUNDS = 5
+MOST_FOURIER = 256  # random Fourier features of every second repeat, one per 40 samples at most
 SAMPLES_PER_CELL = 10  # N / K^2 below which the noise matrix is shrunk by K^2, not K, samples
 
 
@@ -63,7 +64,7 @@ def fit_latent_labels(
     zero_shot_logits: FloatArray,
     *,
     n_folds: int = 5,
-    n_repeats: int = 1,
+    n_repeats: int = 4,
     random_state: int = 0,
 ) -> LatentLabels:
     """Fit the model to given labels; no noise rate, no clean labels, no truth.
@@ -79,7 +80,8 @@ def fit_latent_labels(
     n_folds : int
         Folds of the out-of-fold correction.
     n_repeats : int
-        Fits with other folds, averaged in log-probability.
+        Fits with other folds, averaged in log-probability. Every second one also sees random
+        Fourier features, so that the correction need not be linear.
     random_state : int
         Decides the folds.
 
@@ -90,10 +92,11 @@ def fit_latent_labels(
     """
     zero_shot = np.asarray(zero_shot_logits, dtype=np.float32)
     zero_shot = zero_shot - zero_shot.mean(axis=1, keepdims=True)
-    x = _whiten(features)
+    linear = _whiten(features)
     generator = np.random.default_rng(random_state)
     log_posterior, matrices = 0.0, []
-    for seed in generator.integers(2**31, size=n_repeats):
+    for repeat, seed in enumerate(generator.integers(2**31, size=n_repeats)):
+        x = linear if repeat % 2 == 0 else _whiten(_with_fourier_features(features, linear, seed))
         folds = fold_of_each_row(labels, min(n_folds, len(labels)), int(seed))
         posterior, matrix, likelihood = _fit_once(x, labels, zero_shot, folds)
         if np.diag(matrix).min() < 0.5:
@@ -147,6 +150,23 @@ def _whiten(features: FloatArray) -> FloatArray:
     scale = np.sqrt(variances + SHRINKAGE * variances.mean() + 1e-12)
     ones = np.ones((len(centred), 1))
     return np.concatenate([centred @ (axes / scale), ones], axis=1).astype(np.float32)
+
+
+def _with_fourier_features(
+    features: FloatArray, whitened: FloatArray, seed: np.integer
+) -> FloatArray:
+    """Features beside random Fourier features of their whitened directions, (N, D + W).
+
+    Inner products of the latter approximate a Gaussian kernel of width 1 on the unit sphere
+    (Rahimi and Recht, NeurIPS 2007); they get half of the weight of the plain features.
+    """
+    generator = np.random.default_rng(seed)
+    x = whitened[:, :-1] / np.linalg.norm(whitened[:, :-1], axis=1, keepdims=True)
+    width = max(1, min(MOST_FOURIER, len(x) // 40))
+    directions = generator.normal(size=(x.shape[1], width)).astype(np.float32)
+    waves = np.cos(x @ directions + generator.uniform(0, 2 * np.pi, width))
+    scaled = [features / features.std(), 0.5 * waves / waves.std()]
+    return np.concatenate(scaled, axis=1).astype(np.float32)
 
 
 def _fit_once(
