@@ -22,7 +22,7 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/interrogate -q src/labelsieve
 
 docs: $(VENV)/docs.stamp
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python benchmarks/prompt_step.py
