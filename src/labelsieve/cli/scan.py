@@ -99,7 +99,7 @@ def _show(sieve, out: Path, json: bool) -> None:
     low, high = rate["interval"]
     console.print(
         f"\n[bold]{summary['n_label_issues']:,} of {summary['n_images']:,} labels look wrong[/bold]"
-        f"  (estimated noise rate {rate['estimate']:.1%}, {low:.1%} to {high:.1%})"
+        f"  (estimated noise rate {rate['estimate']:.1%}; {low:.1%} to {high:.1%} from sampling)"
     )
     if summary["n_unreadable"]:
         console.print(f"{summary['n_unreadable']:,} images cannot be read; see the error column")
