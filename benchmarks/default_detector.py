@@ -110,10 +110,12 @@ def measure(args) -> list[dict]:
 def markdown(records: list[dict], command: str) -> str:
     """Tables of mean and standard deviation over seeds, one a model and figure."""
     table = pd.DataFrame(records)
+    n_seeds = table["seed"].nunique()
+    average = f"Mean over {n_seeds} seeds ± standard deviation" if n_seeds > 1 else "One seed"
     lines = [
         "# Which detector is the default of `scan`?",
         "",
-        f"Command: `{command}`. Mean over {table['seed'].nunique()} seeds (± standard deviation); "
+        f"Command: `{command}`. {average}; "
         "a seed decides injected noise, folds and training; human labels are the same for all "
         "seeds. 12,500 CIFAR-10 training images. cleanlab: 5-fold out-of-sample logistic "
         "regression on the same features, default filter and default score.",
@@ -140,7 +142,7 @@ def markdown(records: list[dict], command: str) -> str:
             lines += ["|---" * (len(mean.columns) + 2) + "|"]
             for case in mean.index:
                 cells = [
-                    "–" if np.isnan(m) else f"{m:.3f} ± {s:.3f}"
+                    "–" if np.isnan(m) else f"{m:.3f}" + (f" ± {s:.3f}" if n_seeds > 1 else "")
                     for m, s in zip(mean.loc[case], spread.loc[case], strict=True)
                 ]
                 lines.append(f"| {case} | {rate[case]:.3f} | " + " | ".join(cells) + " |")
