@@ -41,6 +41,7 @@ def test_recovers_noise_rate_and_flips_without_being_told():
     noise = np.random.default_rng(3).normal(size=(600, 4))
     zero_shot = 2 * np.eye(4)[true] + 1.2 * noise  # an imperfect prior: about 0.75 accurate
     found = fit_latent_labels(x, given, zero_shot, n_repeats=2)
+    # the ridge makes it cautious: it estimates about 0.21 where 0.25 are wrong
     assert 1 - found.p_clean.mean() == pytest.approx(0.25, abs=0.05)
     assert ((found.p_clean < 0.5) == (given != true)).mean() > 0.95
     assert (found.posterior.argmax(axis=1) == true).mean() > 0.95
