@@ -92,6 +92,7 @@ class AbstractBackbone(ABC):
         self.dtype = dtype
         config = model.config
         self.image_size = int(config.vision_config.image_size)
+        self.pooled_width = int(config.vision_config.hidden_size)
         self.text_width = int(config.text_config.hidden_size)
         self.context_length = int(config.text_config.max_position_embeddings)
         self.logit_scale = float(model.logit_scale.detach().float().exp())
@@ -127,6 +128,27 @@ class AbstractBackbone(ABC):
         Tensor
             Shape (K, D), float32, rows of length 1.
         """
+
+    @property
+    def vision_tower(self) -> Any:
+        """The image encoder without its projection: the transformers module itself."""
+        return self.model.vision_model
+
+    def pooled_images(self, pixels: Tensor) -> Tensor:
+        """Output of the vision tower before any projection, in the encoder's precision.
+
+        Parameters
+        ----------
+        pixels : Tensor
+            Shape (B, 3, H, W), preprocessed, on the backbone's device.
+
+        Returns
+        -------
+        Tensor
+            Shape (B, W) with W = `pooled_width`: the normed class token of CLIP, the attention
+            pooling of SigLIP. Differentiable in what the tower runs with.
+        """
+        return self.vision_tower(pixel_values=pixels.to(self.dtype)).pooler_output
 
     @abstractmethod
     def image_embeddings(self, pixels: Tensor) -> Tensor:

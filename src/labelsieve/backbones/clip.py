@@ -47,8 +47,7 @@ class ClipBackbone(AbstractBackbone):
 
     def image_embeddings(self, pixels: Tensor) -> Tensor:
         """Class token of the vision tower, projected."""
-        pooled = self.model.vision_model(pixel_values=pixels.to(self.dtype)).pooler_output
-        return self.model.visual_projection(pooled)
+        return self.model.visual_projection(self.pooled_images(pixels))
 
 
 def causal_mask(hidden: Tensor) -> Tensor:

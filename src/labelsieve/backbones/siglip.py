@@ -43,5 +43,5 @@ class SiglipBackbone(AbstractBackbone):
         return normalize(tower.head(tower.final_layer_norm(pooled)).float(), dim=-1)
 
     def image_embeddings(self, pixels: Tensor) -> Tensor:
-        """Attention-pooled output of the vision tower."""
-        return self.model.vision_model(pixel_values=pixels.to(self.dtype)).pooler_output
+        """Attention-pooled output of the vision tower; SigLIP has no projection after it."""
+        return self.pooled_images(pixels)
