@@ -33,7 +33,7 @@ class TestEveryDetector:
         assert found.is_label_issue_.dtype == bool
         flagged = found.is_label_issue_
         assert (found.suggested_label_[~flagged] == -1).all()
-        assert (found.suggested_label_[flagged] >= 0).all()
+        assert ((found.suggested_label_[flagged] >= 0) ^ found.fits_no_class_[flagged]).all()
         assert (found.suggested_label_[flagged] != given[flagged]).all()
         np.testing.assert_allclose(found.probabilities_.sum(axis=1), 1.0, atol=1e-5)
         assert list(found.issues_.table.columns) == list(COLUMNS)

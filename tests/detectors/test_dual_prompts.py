@@ -6,11 +6,16 @@ import numpy as np
 import pytest
 import torch
 
+from labelsieve.core.exceptions import InputError
+from labelsieve.data import load_images
 from labelsieve.detectors.dual_prompts import (
-    _judge,
+    DualPrompts,
     complementary_labels,
     dual_prompt_losses,
 )
+from labelsieve.tuners import load_tuner
+from labelsieve.visual_tuning import VISUAL_TUNINGS
+from problems import clustered_features, write_colour_tree
 
 POSITIVE = torch.tensor([[25.0, 22.0, 20.0]], dtype=torch.float64)
 NEGATIVE = torch.tensor([[24.0, 23.0, 20.5]], dtype=torch.float64)
@@ -88,8 +93,127 @@ def test_complementary_labels_are_uniform_over_the_others():
 def test_a_tie_is_not_selected_and_scores_keep_their_order_in_the_tails():
     positive = torch.tensor([[1.0, 0.0], [90.0, 0.0], [80.0, 0.0], [0.0, 3.0]])
     negative = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 0.0], [2.0, 0.0]])
-    found = _judge(positive, negative, np.zeros(4, dtype=np.int64))
+    detector = DualPrompts()
+    found = detector._judge(positive, negative, np.zeros(4, dtype=np.int64), None)
     assert found.is_label_issue.tolist() == [True, False, False, True]
     assert found.label_score[0] == 0.5
     assert found.label_score[1] > found.label_score[2] > 0.9
-    assert found.p_clean[3] == pytest.approx(1 / (1 + math.exp(2)))
+    assert detector.raw_p_clean_[3] == pytest.approx(1 / (1 + math.exp(2)))
+    assert found.fits_no_class.tolist() == [True, False, False, False]
+
+
+def test_agreement_also_asks_for_the_largest_clean_probability():
+    positive = torch.tensor([[1.0, 3.0], [3.0, 1.0]])
+    negative = torch.zeros(2, 2)
+    labels = np.zeros(2, dtype=np.int64)
+    assert not DualPrompts()._judge(positive, negative, labels, None).is_label_issue.any()
+    found = DualPrompts(agreement=True)._judge(positive, negative, labels, None)
+    assert found.is_label_issue.tolist() == [True, False]
+    given, complementary = torch.zeros(2, dtype=torch.int64), torch.ones(2, dtype=torch.int64)
+    _, all_of_them = dual_prompt_losses(positive, negative, given, complementary, warm_up=False)
+    _, agreeing = dual_prompt_losses(
+        positive, negative, given, complementary, warm_up=False, agreement=True
+    )
+    by_row = -positive.log_softmax(1)[:, 0]
+    torch.testing.assert_close(all_of_them, by_row.mean())
+    torch.testing.assert_close(agreeing, by_row[1])
+
+
+def test_the_warm_up_may_use_another_loss():
+    labels, complementary = torch.tensor([0]), torch.tensor([2])
+    losses = [
+        dual_prompt_losses(
+            POSITIVE, NEGATIVE, labels, complementary, warm_up=warm_up, warmup_loss="sce"
+        )[1].item()
+        for warm_up in (True, False)
+    ]
+    p = torch.softmax(POSITIVE, dim=1)[0, 0].item()
+    assert losses[1] == pytest.approx(-math.log(p))
+    assert losses[0] == pytest.approx(-math.log(p) + 9.210340 * (1 - p))
+
+
+@pytest.fixture(scope="module")
+def colours(tmp_path_factory):
+    return load_images(write_colour_tree(tmp_path_factory.mktemp("colours"), per_class=8))
+
+
+@pytest.mark.parametrize("name", [n for n in VISUAL_TUNINGS.names() if n != "none"])
+def test_every_visual_tuning_trains_saves_and_leaves_the_encoder_alone(
+    name, colours, tiny_backbone, tmp_path
+):
+    before = {k: v.clone() for k, v in tiny_backbone.model.state_dict().items()}
+    found = DualPrompts(tiny_backbone, visual_tuning=name, epochs=2, batch_size=8, lr=0.01).fit(
+        colours
+    )
+    after = tiny_backbone.model.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[k], before[k]) for k in before)
+    p = found.classifier_.predict_proba(colours)
+    np.testing.assert_allclose(p, found.probabilities_, atol=1e-5)
+    loaded = load_tuner(found.classifier_.save(tmp_path / "model"), backbone=tiny_backbone)
+    np.testing.assert_array_equal(loaded.predict_proba(colours), p)
+    with pytest.raises(InputError, match="pass images"):
+        loaded.predict_proba(np.zeros((2, tiny_backbone.embed_dim), dtype=np.float32))
+
+
+def test_visual_tuning_needs_images(tiny_backbone):
+    x, given, _ = clustered_features(width=tiny_backbone.embed_dim)
+    detector = DualPrompts(tiny_backbone, class_names=("a", "b", "c", "d"), visual_tuning="lora")
+    with pytest.raises(InputError, match="needs images"):
+        detector.fit(x, given)
+
+
+def test_interrupted_and_accumulated_training_end_the_same(colours, tiny_backbone, tmp_path):
+    options = {"visual_tuning": "vpt-deep", "batch_size": 8, "lr": 0.01}
+    whole = DualPrompts(tiny_backbone, epochs=3, **options).fit(colours)
+    import labelsieve.tuners.training as training
+
+    original = training._Run.epoch
+    with pytest.MonkeyPatch.context() as patch:
+
+        def stop_at_two(self, epoch, *rest):
+            if epoch == 2:
+                raise KeyboardInterrupt
+            return original(self, epoch, *rest)
+
+        patch.setattr(training._Run, "epoch", stop_at_two)
+        with pytest.raises(KeyboardInterrupt):
+            DualPrompts(tiny_backbone, epochs=3, **options).fit(colours, checkpoint=tmp_path)
+    resumed = DualPrompts(tiny_backbone, epochs=3, **options).fit(colours, checkpoint=tmp_path)
+    np.testing.assert_array_equal(resumed.margin_, whole.margin_)
+
+
+def test_the_mask_of_the_last_epoch_is_the_one_of_its_steps(tiny_backbone):
+    x, given, _ = clustered_features(width=tiny_backbone.embed_dim)
+    names = ("red", "green", "blue", "yellow")
+    options = {"class_names": names, "epochs": 2}
+    last = DualPrompts(tiny_backbone, mask="last-epoch", **options).fit(x, given)
+    final = DualPrompts(tiny_backbone, **options).fit(x, given)
+    np.testing.assert_array_equal(last.margin_, final.margin_)
+    assert (last.label_score_ != final.label_score_).any()
+    # a learning rate of 0 leaves nothing that could differ between the two
+    frozen = [
+        DualPrompts(tiny_backbone, mask=mask, lr=0.0, **options).fit(x, given).label_score_
+        for mask in ("last-epoch", "final")
+    ]
+    np.testing.assert_allclose(*frozen, atol=1e-5)
+    with pytest.raises(InputError, match="mask must be one of final, last-epoch"):
+        DualPrompts(tiny_backbone, mask="best", **options).fit(x, given)
+
+
+def test_the_learning_rate_follows_the_logit_scale():
+    assert DualPrompts()._plan(100.0).lr == pytest.approx(0.03)
+    assert DualPrompts()._plan(10.0).lr == pytest.approx(3.0)
+    assert DualPrompts(lr=0.1)._plan(10.0).lr == 0.1
+
+
+def test_images_of_no_class_are_dropped_and_get_no_suggestion(tiny_backbone):
+    x, given, _ = clustered_features(width=tiny_backbone.embed_dim)
+    names = ("red", "green", "blue", "yellow")
+    found = DualPrompts(tiny_backbone, class_names=names, epochs=2).fit(x, given)
+    homeless = (found.margin_ <= 0).all(axis=1)
+    table = found.issues_.table
+    np.testing.assert_array_equal(found.fits_no_class_, homeless)
+    assert ((table["action"] == "drop").to_numpy() == homeless).all()
+    assert table["suggested_label"].isna()[homeless].all()
+    assert (found.suggested_label_[homeless] == -1).all()

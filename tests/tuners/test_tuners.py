@@ -133,12 +133,12 @@ def test_an_interrupted_fit_resumes_to_the_same_weights(tiny_backbone, tmp_path)
     def stop(*args):
         raise Stop
 
-    original = training._run_epoch
+    original = training._Run.epoch
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            training,
-            "_run_epoch",
-            lambda *a: stop() if a[3] == 2 else original(*a),
+            training._Run,
+            "epoch",
+            lambda *a: stop() if a[1] == 2 else original(*a),
         )
         with pytest.raises(Stop):
             CoOp(tiny_backbone, class_names=NAMES, epochs=4).fit(x, given, checkpoint=tmp_path)

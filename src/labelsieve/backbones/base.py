@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ..core.exceptions import InputError
+from .preprocessing import Preprocessing
 
 FEATURE_RULES = 1
 """Raised when decoding changes, so that cached features of the old rules are not used."""
@@ -163,10 +164,14 @@ class AbstractBackbone(ABC):
         precision = str(self.dtype).removeprefix("torch.")
         return f"{self.model_id}@{version} {digest} {precision} rules-{FEATURE_RULES}"
 
+    @cached_property
+    def preprocessing(self) -> Preprocessing:
+        """The image processor, in a whole and in two halves."""
+        return Preprocessing(self.processor)
+
     def preprocess(self, images: Sequence[Image.Image]) -> Tensor:
         """Resize, crop and normalise PIL images: -> (B, 3, H, W) float32 on the CPU."""
-        pixels = self.processor(list(images), return_tensors="np")["pixel_values"]
-        return torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32))
+        return self.preprocessing(images)
 
     def encode_images(self, pixels: Tensor) -> Tensor:
         """Image features of preprocessed images: (B, 3, H, W) -> (B, D) float32, L2-normalised."""

@@ -18,4 +18,4 @@ def progress(iterable: Iterable[Any] | None = None, **options: Any) -> Any:
     **options
         Passed to `tqdm.tqdm` (`desc`, `total`, `unit`).
     """
-    return tqdm(iterable, disable=None, leave=False, dynamic_ncols=True, **options)
+    return tqdm(iterable, **{"disable": None, "leave": False, "dynamic_ncols": True} | options)

@@ -33,12 +33,15 @@ class Detection:
         Class probabilities, from which the prediction and the suggestion are taken.
     p_clean : ndarray, shape (N,), optional
         Probability that the given label is right, where the detector has one.
+    fits_no_class : ndarray of bool, shape (N,), optional
+        Issues whose image seems to belong to none of the classes.
     """
 
     label_score: FloatArray
     is_label_issue: BoolArray
     probabilities: FloatArray
     p_clean: FloatArray | None = None
+    fits_no_class: BoolArray | None = None
 
 
 class AbstractDetector(BaseEstimator):
@@ -53,7 +56,9 @@ class AbstractDetector(BaseEstimator):
     is_label_issue_ : ndarray of bool, shape (N,)
         Which given labels look wrong.
     suggested_label_ : ndarray of int64, shape (N,)
-        Class index for each issue, -1 elsewhere.
+        Class index for each issue, -1 elsewhere and where no class fits.
+    fits_no_class_ : ndarray of bool, shape (N,)
+        Issues whose image seems to belong to none of the classes.
     probabilities_ : ndarray of float64, shape (N, K)
         Class probabilities.
     p_clean_ : ndarray of float64, shape (N,)
@@ -102,7 +107,9 @@ class AbstractDetector(BaseEstimator):
             zero_shot = zero_shot_classifier(backbone, data.prompt_names)
             self.probabilities_[unlabeled] = zero_shot.predict_proba(found.features[unlabeled])
         self.suggested_label_: IntArray = np.where(
-            self.is_label_issue_, best_other_class(self.probabilities_, given), -1
+            self.is_label_issue_ & ~self.fits_no_class_,
+            best_other_class(self.probabilities_, given),
+            -1,
         )
         self.class_names_ = data.class_names
         self.issues_: LabelIssues = build_issues(
@@ -114,6 +121,7 @@ class AbstractDetector(BaseEstimator):
             is_label_issue=self.is_label_issue_,
             probabilities=self.probabilities_,
             p_clean=self.p_clean_,
+            fits_no_class=self.fits_no_class_,
             detector=self.name,
             errors=dict(found.errors),
         )
@@ -135,6 +143,9 @@ class AbstractDetector(BaseEstimator):
         self.label_score_[data.rows] = result.label_score
         self.is_label_issue_[data.rows] = result.is_label_issue
         self.probabilities_[data.rows] = result.probabilities
+        self.fits_no_class_: BoolArray = np.zeros(n, dtype=bool)
+        if result.fits_no_class is not None:
+            self.fits_no_class_[data.rows] = result.fits_no_class & result.is_label_issue
         if result.p_clean is not None:
             self.p_clean_[data.rows] = result.p_clean
 

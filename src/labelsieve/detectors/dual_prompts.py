@@ -4,28 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from ..backbones import AbstractBackbone
+from ..core.exceptions import InputError
 from ..core.random import numpy_generator, torch_generator
 from ..core.validation import IntArray, check_number
 from ..losses import make_loss
-from ..prompts import PromptLearner, encode_prompts
-from ..tuners.inputs import FitData
+from ..prompts import PromptLearner, TextClassifier, encode_prompts
+from ..selection.calibration import calibrate_margins
+from ..tuners.coop import CoOp
+from ..tuners.image_side import ImageSide
+from ..tuners.inputs import FitData, image_features
 from ..tuners.training import AbstractTrainable, TrainingPlan, train
 from .base import AbstractDetector, Detection
 
 FLOOR = 1e-5  # probabilities below it give no gradient
+PUBLISHED_LR = 0.03  # at a logit scale of 100
+MASKS = ("final", "last-epoch")
 
 
 class DualPrompts(AbstractDetector):
-    """Phase 1 of DeFT (Wei et al., NeurIPS 2024) on frozen image features.
+    """Phase 1 of DeFT (Wei et al., NeurIPS 2024): noisy label detection by dual prompts.
 
     Two contexts are learned: the positive prompts classify, the negative prompt of the given
     class is a threshold of its own for every sample. A label is clean where its positive
-    similarity is strictly above its negative one.
+    similarity is strictly above its negative one. Meanwhile the image encoder may be adapted by a
+    parameter-efficient visual tuning. Where the negative prompt wins for every class, the image
+    fits none and is to be dropped.
 
     Parameters
     ----------
@@ -33,21 +42,46 @@ class DualPrompts(AbstractDetector):
         Hub id, directory, or a loaded model.
     class_names : sequence of str, optional
         Needed when fitted to features.
+    visual_tuning : str
+        "none" (image features are computed once), or a name from `VISUAL_TUNINGS`, which needs
+        images.
+    visual_tuning_params : dict, optional
+        Constructor arguments of the visual tuning.
     initial_text : str or None
         Words whose token embeddings start the positive context. None draws both contexts at
         random, as the paper does, so that neither starts ahead of the other.
     n_context : int
         Context tokens M where drawn at random.
-    epochs, batch_size, lr, momentum, weight_decay
+    epochs, batch_size, momentum, weight_decay, accumulate, precision
         See `TrainingPlan`; no warm-up of the learning rate.
+    lr : float, optional
+        Unset, the published 0.03 for a logit scale of 100, times (100 / scale)^2 for another; see
+        `default_plan`.
     warmup_epochs : int
         First epochs in which every label counts as clean.
+    warmup_loss : str
+        Loss of the positive prompts in these epochs; the authors use "sce" on real noise.
+    agreement : bool
+        Also require that the given class has the largest clean probability, the authors' rule for
+        real noise.
+    mask : {"final", "last-epoch"}
+        Judge by one pass with the final prompts and unchanged images; or, as the authors' code,
+        by each sample's step in the last epoch, augmented and with prompts still moving.
     random_state : int
         Decides the contexts, the complementary labels and the order of samples.
 
+    Attributes
+    ----------
+    margin_ : ndarray of float64, shape (n_usable, K)
+        Positive minus negative logits of every usable row and class; above 0 the class fits.
+    raw_p_clean_ : ndarray of float64, shape (n_usable,)
+        The paper's clean probability, before calibration.
+    classifier_ : CoOp
+        The positive prompts with the adapted encoder; predicts, saves and loads.
+
     Examples
     --------
-    >>> detector = DualPrompts("mini-glyph", epochs=10)
+    >>> detector = DualPrompts("mini-glyph", visual_tuning="lora", epochs=10)
     """
 
     def __init__(
@@ -55,18 +89,27 @@ class DualPrompts(AbstractDetector):
         backbone: str | AbstractBackbone = "openai/clip-vit-base-patch16",
         *,
         class_names: Sequence[str] | None = None,
+        visual_tuning: str = "none",
+        visual_tuning_params: dict[str, Any] | None = None,
         initial_text: str | None = None,
         n_context: int = 16,
         epochs: int = 10,
         batch_size: int = 64,
-        lr: float = 0.03,
+        lr: float | None = None,
         momentum: float = 0.9,
         weight_decay: float = 5e-4,
+        accumulate: int = 1,
+        precision: str = "float32",
         warmup_epochs: int = 1,
+        warmup_loss: str = "ce",
+        agreement: bool = False,
+        mask: str = "final",
         random_state: int = 0,
     ):
         self.backbone = backbone
         self.class_names = class_names
+        self.visual_tuning = visual_tuning
+        self.visual_tuning_params = visual_tuning_params
         self.initial_text = initial_text
         self.n_context = n_context
         self.epochs = epochs
@@ -74,13 +117,38 @@ class DualPrompts(AbstractDetector):
         self.lr = lr
         self.momentum = momentum
         self.weight_decay = weight_decay
+        self.accumulate = accumulate
+        self.precision = precision
         self.warmup_epochs = warmup_epochs
+        self.warmup_loss = warmup_loss
+        self.agreement = agreement
+        self.mask = mask
         self.random_state = random_state
 
     def _detect(
         self, data: FitData, backbone: AbstractBackbone, checkpoint: Path | None
     ) -> Detection:
         check_number(self.warmup_epochs, name="warmup_epochs", low=0, integer=True)
+        if self.mask not in MASKS:
+            raise InputError(f"mask must be one of {', '.join(MASKS)}, not {self.mask!r}")
+        module = self._module(data, backbone)
+        params = {k: v for k, v in self.get_params(deep=False).items() if k != "backbone"}
+        with module.images.active():
+            self.history_ = train(
+                module,
+                len(data.labels),
+                self._plan(backbone.logit_scale),
+                random_state=self.random_state,
+                checkpoint=checkpoint,
+                identity=[params, backbone.fingerprint, data.digest()],
+                description="tuning dual prompts",
+            )
+        self.classifier_ = self._classifier(module, data, backbone)
+        positive, negative = self._final_logits(module, data, backbone)
+        last = module.seen.cpu() if self.mask == "last-epoch" else None
+        return self._judge(positive, negative, data.labels, last)
+
+    def _module(self, data: FitData, backbone: AbstractBackbone) -> _DualPromptTuning:
         generator = numpy_generator(self.random_state)
         prompts = [
             PromptLearner(
@@ -92,39 +160,98 @@ class DualPrompts(AbstractDetector):
             )
             for text in (self.initial_text, None)
         ]
-        module = _DualPromptTuning(data, backbone, *prompts, warmup_epochs=self.warmup_epochs)
-        params = {k: v for k, v in self.get_params(deep=False).items() if k != "backbone"}
-        plan = TrainingPlan(
+        images = ImageSide(
+            data,
+            backbone,
+            self.visual_tuning,
+            self.visual_tuning_params,
+            torch_generator(generator),
+        )
+        return _DualPromptTuning(
+            images,
+            data,
+            *prompts,
+            warmup_epochs=self.warmup_epochs,
+            warmup_loss=self.warmup_loss,
+            agreement=self.agreement,
+        )
+
+    def _plan(self, logit_scale: float) -> TrainingPlan:
+        lr = PUBLISHED_LR * (100.0 / logit_scale) ** 2 if self.lr is None else self.lr
+        return TrainingPlan(
             self.epochs,
             self.batch_size,
-            self.lr,
+            lr,
             self.momentum,
             self.weight_decay,
             warmup_epochs=0,
+            accumulate=self.accumulate,
+            precision=self.precision,
         )
-        self.history_ = train(
-            module,
-            len(data.labels),
-            plan,
+
+    def _classifier(
+        self, module: _DualPromptTuning, data: FitData, backbone: AbstractBackbone
+    ) -> CoOp:
+        """The positive prompts as a fitted tuner."""
+        tuner = CoOp(
+            backbone,
+            loss="ce",
+            initial_text=self.initial_text,
+            n_context=self.n_context,
+            visual_tuning=self.visual_tuning,
+            visual_tuning_params=self.visual_tuning_params,
             random_state=self.random_state,
-            checkpoint=checkpoint,
-            identity=[params, backbone.fingerprint, data.digest()],
-            description="tuning dual prompts",
         )
         with torch.no_grad():
-            positive, negative = module.logits(torch.arange(len(data.labels)))
-        return _judge(positive.cpu(), negative.cpu(), data.labels)
+            weights = encode_prompts(backbone, module.positive)
+        tuner.backbone_ = backbone
+        tuner.class_names_, tuner.prompt_names_ = data.class_names, data.prompt_names
+        tuner.history_ = self.history_
+        tuner.context_ = module.positive.context.detach()
+        tuner.visual_tuning_ = module.images.tuning
+        tuner.classifier_ = TextClassifier(
+            weights, data.class_names, backbone.logit_scale, backbone.logit_bias
+        )
+        return tuner
 
+    def _final_logits(
+        self, module: _DualPromptTuning, data: FitData, backbone: AbstractBackbone
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """One pass over the unchanged images with the final parameters, each (N, K)."""
+        if module.images.tuning is None:
+            features = data.features
+        else:
+            features = image_features(data.images, backbone, module.images.tuning).features
+        with torch.no_grad():
+            found = module.logits_of(torch.as_tensor(features, device=backbone.device))
+        return found[0].cpu(), found[1].cpu()
 
-def _judge(positive: torch.Tensor, negative: torch.Tensor, labels: IntArray) -> Detection:
-    """One pass with the final prompts: clean where positive is strictly above negative."""
-    rows = torch.arange(len(labels))
-    margin = (positive - negative)[rows, torch.as_tensor(labels)].double()
-    p_clean = torch.sigmoid(margin).numpy()
-    # sigmoid saturates in the tails; a squashed margin keeps their order in 0..1
-    score = (0.5 + 0.5 * margin / (1 + margin.abs())).numpy()
-    p = positive.double().softmax(dim=1).numpy()
-    return Detection(score, ~(margin.numpy() > 0), p, np.clip(p_clean, 0, 1))
+    def _judge(
+        self,
+        positive: torch.Tensor,
+        negative: torch.Tensor,
+        labels: IntArray,
+        seen: torch.Tensor | None,
+    ) -> Detection:
+        """Clean where the positive logit is strictly above the negative one."""
+        rows, given = torch.arange(len(labels)), torch.as_tensor(labels)
+        margins = (positive - negative).double()
+        margin = margins[rows, given] if seen is None else seen.double()
+        clean = margin > 0
+        if self.agreement:
+            clean &= margins.argmax(dim=1) == given
+        # sigmoid saturates in the tails; a squashed margin keeps their order in 0..1
+        score = 0.5 + 0.5 * margin / (1 + margin.abs())
+        p = positive.double().softmax(dim=1).numpy()
+        self.margin_ = margins.numpy()
+        self.raw_p_clean_ = np.clip(torch.sigmoid(margin).numpy(), 0, 1)
+        return Detection(
+            score.numpy(),
+            ~clean.numpy(),
+            p,
+            calibrate_margins(margin.numpy(), self.margin_, p, labels),
+            fits_no_class=(margins <= 0).all(dim=1).numpy() & ~clean.numpy(),
+        )
 
 
 def dual_prompt_losses(
@@ -134,6 +261,8 @@ def dual_prompt_losses(
     complementary: torch.Tensor,
     *,
     warm_up: bool,
+    warmup_loss: str = "ce",
+    agreement: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The two losses of DeFT for one batch, L_dp and L_sim.
 
@@ -151,6 +280,10 @@ def dual_prompt_losses(
         Given labels, and for each a random other class.
     warm_up : bool
         Whether every label counts as clean.
+    warmup_loss : str
+        Takes the place of the cross-entropy in the warm-up.
+    agreement : bool
+        Whether selection also needs the given class to have the largest clean probability.
 
     Returns
     -------
@@ -159,14 +292,18 @@ def dual_prompt_losses(
     """
     p_clean = torch.sigmoid(positive.detach() - negative)
     rows = torch.arange(len(labels), device=labels.device)
-    selected = (p_clean[rows, labels] > 0.5) | warm_up
+    selected = p_clean[rows, labels] > 0.5
+    if agreement:
+        selected &= p_clean.argmax(dim=1) == labels
+    selected |= warm_up
     target = torch.where(selected, labels, positive.argmax(dim=1))
     right = p_clean[rows, target].clamp(FLOOR, 1.0)
     wrong = (1.0 - p_clean[rows, complementary]).clamp(FLOOR, 1.0)
     dual = -right.log().mean() - wrong.log().mean()
     if not selected.any():
         return dual, positive.sum() * 0.0
-    return dual, make_loss("ce")(positive[selected], labels[selected]).mean()
+    loss = make_loss(warmup_loss if warm_up else "ce")
+    return dual, loss(positive[selected], labels[selected]).mean()
 
 
 def complementary_labels(
@@ -178,39 +315,57 @@ def complementary_labels(
 
 
 class _DualPromptTuning(AbstractTrainable):
-    """Positive and negative prompts over cached image features."""
+    """Positive and negative prompts against the image features of the training rows."""
 
     def __init__(
         self,
+        images: ImageSide,
         data: FitData,
-        backbone: AbstractBackbone,
         positive: PromptLearner,
         negative: PromptLearner,
         *,
         warmup_epochs: int,
+        warmup_loss: str,
+        agreement: bool,
     ):
         super().__init__()
-        self.backbone = backbone
+        self.images = images
         self.positive = positive
         self.negative = negative
-        self.features = torch.as_tensor(data.features, device=backbone.device)
-        self.labels = torch.as_tensor(data.labels, device=backbone.device)
+        self.backbone = images.backbone
         self.n_classes = data.n_classes
-        self.warmup_epochs = warmup_epochs
+        self.warmup_epochs, self.warmup_loss = warmup_epochs, warmup_loss
+        self.agreement = agreement
+        self.labels = torch.as_tensor(data.labels, device=self.backbone.device)
+        self.complementary = self.labels
+        # The margin of each sample's given class at its last visit, in the loop's own view of it.
+        self.register_buffer("seen", torch.zeros(len(data.labels), device=self.backbone.device))
 
-    def logits(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scaled similarities of rows to the positive and negative prompts, each (B, K)."""
-        images = self.features[rows]
+    def logits_of(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Scaled similarities of features (B, D) to positive and negative prompts, (B, K)."""
         scale = self.backbone.logit_scale
-        positive = scale * images @ encode_prompts(self.backbone, self.positive).T
-        negative = scale * images.detach() @ encode_prompts(self.backbone, self.negative).T
+        positive = scale * features @ encode_prompts(self.backbone, self.positive).T
+        negative = scale * features.detach() @ encode_prompts(self.backbone, self.negative).T
         return positive, negative
+
+    def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
+        """Draw the augmentation and the complementary labels of all rows."""
+        self.images.begin_epoch(generator)
+        self.complementary = complementary_labels(self.labels, self.n_classes, generator)
 
     def step(self, rows: torch.Tensor, epoch: int, generator: torch.Generator) -> torch.Tensor:
         labels = self.labels[rows]
-        complementary = complementary_labels(labels, self.n_classes, generator)
-        positive, negative = self.logits(rows)
+        positive, negative = self.logits_of(self.images(rows))
+        with torch.no_grad():
+            at = torch.arange(len(rows), device=labels.device)
+            self.seen[rows] = (positive - negative)[at, labels].float()
         dual, similarity = dual_prompt_losses(
-            positive, negative, labels, complementary, warm_up=epoch < self.warmup_epochs
+            positive,
+            negative,
+            labels,
+            self.complementary[rows],
+            warm_up=epoch < self.warmup_epochs,
+            warmup_loss=self.warmup_loss,
+            agreement=self.agreement,
         )
         return dual + similarity

@@ -116,11 +116,13 @@ def build_issues(
     p_clean: FloatArray,
     detector: str,
     errors: dict[int, str],
+    fits_no_class: BoolArray | None = None,
 ) -> LabelIssues:
     """Assemble the table from arrays over all input rows (NaN where a row was not judged).
 
     An issue whose best other class is more probable than not is to be relabeled; a less certain
-    one, and a row without a label, is for a person to review.
+    one, and a row without a label, is for a person to review; one that fits no class is to be
+    dropped, and no label is suggested for it.
 
     Parameters
     ----------
@@ -140,6 +142,8 @@ def build_issues(
         Name of the detector.
     errors : dict of int to str
         Why a row cannot be read.
+    fits_no_class : ndarray of bool, shape (N,), optional
+        Issues whose image seems to belong to none of the classes.
     """
     n_rows, rows = len(given_labels), np.arange(len(given_labels))
     names = np.array([*class_names, None], dtype=object)  # index -1 is "no label"
@@ -149,9 +153,11 @@ def build_issues(
     labeled = given_labels >= 0
     best_other = best_other_class(probabilities, given_labels)
     unlabeled = readable & ~labeled
-    suggested = np.where(is_label_issue | unlabeled, best_other, -1)
+    homeless = np.zeros(n_rows, dtype=bool) if fits_no_class is None else fits_no_class
+    suggested = np.where((is_label_issue & ~homeless) | unlabeled, best_other, -1)
     confident = filled[rows, best_other] >= 0.5
     action = np.where(is_label_issue, np.where(confident, "relabel", "review"), "keep")
+    action = np.where(homeless, "drop", action)
     action = np.where(unlabeled, "review", action)
     action = np.where(readable, action, "unreadable")
     error = np.full(n_rows, None, dtype=object)

@@ -14,24 +14,28 @@ from sklearn.base import BaseEstimator
 from ..backbones import AbstractBackbone, load_backbone
 from ..core.exceptions import InputError, NotFittedError
 from ..core.serialization import load_tensors, read_json, save_tensors, write_json, write_text
-from ..core.validation import FloatArray, IntArray
+from ..core.validation import BoolArray, FloatArray, IntArray
 from ..core.version import __version__
 from ..prompts import TextClassifier
+from ..visual_tuning import AbstractVisualTuning, make_visual_tuning
 from .inputs import FitData, fit_data, image_features
 
 FORMAT = 1
 
 
 class AbstractTuner(BaseEstimator):
-    """Base of all tuners: a classifier over image features, fitted to given labels.
+    """Base of all tuners: an image classifier, fitted to given labels.
 
     Subclasses state their own constructor arguments and define `_fit`. Labels are class indices;
-    `class_names_` tells their names.
+    `class_names_` tells their names. The methods from `_load` on are hooks for tuners whose
+    classifier is not made of text features.
 
     Attributes
     ----------
     classifier_ : TextClassifier
-        The fitted class weights, (K, D).
+        The fitted class weights, (K, D), over image features.
+    visual_tuning_ : AbstractVisualTuning or None
+        How the image encoder was adapted, if it was.
     class_names_, prompt_names_ : tuple of str
         Class names in label order, and the words used in prompts.
     history_ : list of dict
@@ -43,8 +47,9 @@ class AbstractTuner(BaseEstimator):
     backbone: str | AbstractBackbone
     class_names: Sequence[str] | None
 
-    classifier_: TextClassifier
+    classifier_: Any
     history_: list[dict[str, float]]
+    visual_tuning_: AbstractVisualTuning | None = None
 
     def fit(self, X: Any, y: Any = None, *, checkpoint: Path | None = None) -> Any:
         """Fit to images, or to features (N, D) with class indices (N,).
@@ -67,8 +72,8 @@ class AbstractTuner(BaseEstimator):
         InputError
             If the data or the parameters cannot be used.
         """
-        backbone = load_backbone(self.backbone)
-        return self.fit_usable(fit_data(X, y, backbone, self.class_names), backbone, checkpoint)
+        backbone = self._load(self.backbone)
+        return self.fit_usable(self._usable(X, y, backbone), backbone, checkpoint)
 
     def fit_usable(
         self, data: FitData, backbone: AbstractBackbone, checkpoint: Path | None = None
@@ -81,10 +86,21 @@ class AbstractTuner(BaseEstimator):
         return self
 
     @abstractmethod
-    def _fit(
-        self, data: FitData, backbone: AbstractBackbone, checkpoint: Path | None
-    ) -> TextClassifier:
-        """Fit to usable rows and return the class weights; may set further `*_` attributes."""
+    def _fit(self, data: FitData, backbone: Any, checkpoint: Path | None) -> Any:
+        """Fit to usable rows and return the classifier; may set further `*_` attributes."""
+
+    def _load(self, backbone: Any, **options: Any) -> Any:
+        """The model behind `backbone`, with the options of `load_backbone`."""
+        return load_backbone(backbone, **options)
+
+    def _usable(self, X: Any, y: Any, backbone: Any) -> FitData:
+        """The rows that can be fitted."""
+        return fit_data(X, y, backbone, self.class_names)
+
+    def _probabilities(self, X: Any) -> tuple[FloatArray, BoolArray]:
+        """Class probabilities (N, K) and which rows could be read (N,)."""
+        found = image_features(X, self.backbone_, self.visual_tuning_)
+        return self.classifier_.predict_proba(found.features), found.ok
 
     def predict_proba(self, X: Any) -> FloatArray:
         """Class probabilities (N, K), float32; NaN in rows whose image cannot be read.
@@ -96,9 +112,8 @@ class AbstractTuner(BaseEstimator):
         """
         if not hasattr(self, "classifier_"):
             raise NotFittedError(f"{type(self).__name__} is not fitted; call fit first")
-        found = image_features(X, self.backbone_)
-        probabilities = self.classifier_.predict_proba(found.features)
-        probabilities[~found.ok] = np.nan
+        probabilities, readable = self._probabilities(X)
+        probabilities[~readable] = np.nan
         return probabilities
 
     def predict(self, X: Any) -> IntArray:
@@ -126,9 +141,15 @@ class AbstractTuner(BaseEstimator):
         return folder
 
     def _tensors(self) -> dict[str, torch.Tensor]:
-        return {"class_weights": self.classifier_.weights}
+        """What model.safetensors holds."""
+        tensors = {"class_weights": self.classifier_.weights}
+        if self.visual_tuning_ is not None:
+            state = self.visual_tuning_.state_dict()
+            tensors |= {f"visual_tuning.{name}": value for name, value in state.items()}
+        return tensors
 
     def _config(self) -> dict[str, Any]:
+        """What config.json holds."""
         params = self.get_params(deep=False)
         for name in ("backbone", "class_names"):
             params.pop(name)
@@ -144,10 +165,38 @@ class AbstractTuner(BaseEstimator):
             },
             "class_names": list(self.class_names_),
             "prompt_names": list(self.prompt_names_),
+            "history": self.history_,
+        } | self._head_config()
+
+    def _head_config(self) -> dict[str, Any]:
+        """What else the classifier is made of, beside the tensors."""
+        return {
             "logit_scale": self.classifier_.logit_scale,
             "logit_bias": self.classifier_.logit_bias,
-            "history": self.history_,
         }
+
+    def _restore(self, config: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+        """Set the fitted attributes from what was saved; `backbone_` is already there."""
+        self.classifier_ = TextClassifier(
+            tensors["class_weights"],
+            self.class_names_,
+            config["logit_scale"],
+            config["logit_bias"],
+        )
+        if "context" in tensors:
+            self.context_ = tensors["context"]
+        if config["params"].get("visual_tuning", "none") != "none":
+            self.visual_tuning_ = make_visual_tuning(
+                config["params"]["visual_tuning"],
+                self.backbone_,
+                generator=torch.Generator(),
+                params=config["params"].get("visual_tuning_params"),
+            )
+            assert self.visual_tuning_ is not None
+            prefix = "visual_tuning."
+            self.visual_tuning_.load_state_dict(
+                {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+            )
 
     @property
     def name(self) -> str:
@@ -201,24 +250,16 @@ def load_tuner(
         )
     model = backbone or config["model"]["origin"]
     tuner = TUNERS.get(config["tuner"])(backbone=model, **config["params"])
-    tuner.backbone_ = load_backbone(
+    tuner.backbone_ = tuner._load(
         model,
         device=device,
         offline=offline,
         revision=None if backbone else config["model"]["commit"],
     )
-    tensors = load_tensors(folder / "model.safetensors")
     tuner.class_names_ = tuple(config["class_names"])
     tuner.prompt_names_ = tuple(config["prompt_names"])
     tuner.history_ = config["history"]
-    tuner.classifier_ = TextClassifier(
-        tensors["class_weights"],
-        tuner.class_names_,
-        config["logit_scale"],
-        config["logit_bias"],
-    )
-    if "context" in tensors:
-        tuner.context_ = tensors["context"]
+    tuner._restore(config, load_tensors(folder / "model.safetensors"))
     return tuner
 
 

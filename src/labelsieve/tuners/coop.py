@@ -18,6 +18,7 @@ from ..losses import make_loss
 from ..losses.registry import Loss
 from ..prompts import PromptLearner, TextClassifier, encode_prompts
 from .base import AbstractTuner
+from .image_side import ImageSide
 from .inputs import FitData
 from .training import AbstractTrainable, TrainingPlan, default_plan, train
 
@@ -51,7 +52,12 @@ class CoOp(AbstractTuner):
         Images a class to train on, drawn at random; None uses all.
     n_views : int
         With more than one, each image is encoded in that many random crops and flips, and every
-        step draws one of them; needs images, not bare features.
+        step draws one of them; needs images, not bare features, and a frozen image encoder.
+    visual_tuning : str
+        How the image encoder is adapted meanwhile: "none" (its features are computed once), or a
+        name from `visual_tuning.VISUAL_TUNINGS`; needs images.
+    visual_tuning_params : dict, optional
+        Its constructor arguments, such as ``{"n_prompts": 10}``.
     epochs, batch_size, lr : optional
         See `TrainingPlan`; unset, they follow `default_plan`.
     momentum, weight_decay, warmup_epochs
@@ -82,6 +88,8 @@ class CoOp(AbstractTuner):
         class_specific: bool = False,
         shots: int | None = None,
         n_views: int = 1,
+        visual_tuning: str = "none",
+        visual_tuning_params: dict[str, Any] | None = None,
         epochs: int | None = None,
         batch_size: int | None = None,
         lr: float | None = None,
@@ -100,6 +108,8 @@ class CoOp(AbstractTuner):
         self.class_specific = class_specific
         self.shots = shots
         self.n_views = n_views
+        self.visual_tuning = visual_tuning
+        self.visual_tuning_params = visual_tuning_params
         self.epochs = epochs
         self.batch_size = batch_size
         self.lr = lr
@@ -115,7 +125,6 @@ class CoOp(AbstractTuner):
         if self.shots is not None:
             check_number(self.shots, name="shots", low=1, integer=True)
             data = data.subset(few_shot(data.labels, self.shots, generator))
-        features = self._training_features(data, backbone)
         learner = PromptLearner(
             backbone,
             data.prompt_names,
@@ -126,19 +135,25 @@ class CoOp(AbstractTuner):
             generator=torch_generator(generator),
         )
         module = _PromptTuning(
-            features, data.labels, backbone, learner, make_loss(self.loss, **self.loss_params or {})
+            self._image_side(data, backbone, torch_generator(generator)),
+            data.labels,
+            backbone,
+            learner,
+            make_loss(self.loss, **self.loss_params or {}),
         )
         params = {k: v for k, v in self.get_params(deep=False).items() if k != "backbone"}
-        self.history_ = train(
-            module,
-            len(data.labels),
-            self._plan(len(data.labels), backbone.logit_scale),
-            random_state=self.random_state,
-            checkpoint=checkpoint,
-            identity=[params, backbone.fingerprint, data.digest()],
-            description=f"tuning prompts ({self.loss})",
-        )
+        with module.images.active():
+            self.history_ = train(
+                module,
+                len(data.labels),
+                self._plan(len(data.labels), backbone.logit_scale),
+                random_state=self.random_state,
+                checkpoint=checkpoint,
+                identity=[params, backbone.fingerprint, data.digest()],
+                description=f"tuning prompts ({self.loss})",
+            )
         self.context_ = learner.context.detach()
+        self.visual_tuning_ = module.images.tuning
         with torch.no_grad():
             weights = encode_prompts(backbone, learner)
         return TextClassifier(weights, data.class_names, backbone.logit_scale, backbone.logit_bias)
@@ -150,45 +165,52 @@ class CoOp(AbstractTuner):
         given = {name: getattr(self, name) for name in named}
         return replace(plan, **{k: v for k, v in given.items() if v is not None})
 
-    def _training_features(self, data: FitData, backbone: AbstractBackbone) -> torch.Tensor:
-        """Features (N, V, D): the images as they are, or `n_views` augmented views of each."""
+    def _image_side(
+        self, data: FitData, backbone: AbstractBackbone, generator: torch.Generator
+    ) -> ImageSide:
+        """Where the features come from: see `visual_tuning` and `n_views`."""
         check_number(self.n_views, name="n_views", low=1, integer=True)
+        side = ImageSide(data, backbone, self.visual_tuning, self.visual_tuning_params, generator)
         if self.n_views == 1:
-            return torch.as_tensor(data.features).unsqueeze(1)
-        if data.images is None:
+            return side
+        if data.images is None or side.tuning is not None:
             raise InputError(
-                f"n_views={self.n_views} needs images to augment, but features were given; "
-                "pass images, or n_views=1"
+                f"n_views={self.n_views} needs images to augment and a frozen image encoder; "
+                'pass images and visual_tuning="none", or n_views=1'
             )
-        return torch.as_tensor(
-            augmented_features(data.images, backbone, self.n_views, self.random_state)
+        side.views = torch.as_tensor(
+            augmented_features(data.images, backbone, self.n_views, self.random_state),
+            device=backbone.device,
         )
+        return side
 
     def _tensors(self) -> dict[str, torch.Tensor]:
         return {**super()._tensors(), "context": self.context_}
 
 
 class _PromptTuning(AbstractTrainable):
-    """Mean loss of cached features (N, V, D) against the current text features."""
+    """Mean loss of image features against the current text features."""
 
     def __init__(
         self,
-        features: torch.Tensor,
+        images: ImageSide,
         labels: IntArray,
         backbone: AbstractBackbone,
         learner: PromptLearner,
         loss: Loss,
     ):
         super().__init__()
+        self.images = images
         self.learner = learner
         self.backbone = backbone
-        self.features = features.to(backbone.device)
         self.labels = torch.as_tensor(labels, device=backbone.device)
         self.loss = loss
 
+    def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
+        self.images.begin_epoch(generator)
+
     def step(self, rows: torch.Tensor, epoch: int, generator: torch.Generator) -> torch.Tensor:
-        views = torch.randint(self.features.shape[1], (len(rows),), generator=generator)
         text = encode_prompts(self.backbone, self.learner)
-        scores = self.features[rows, views] @ text.T
+        scores = self.images(rows) @ text.T
         logits = self.backbone.logit_scale * scores + self.backbone.logit_bias
         return self.loss(logits, self.labels[rows]).mean()

@@ -20,6 +20,7 @@ from ..core.validation import (
     check_labels,
 )
 from ..data import LabeledImages
+from ..visual_tuning import AbstractVisualTuning
 
 log = logging.getLogger(__name__)
 
@@ -115,14 +116,34 @@ def words_that_fit(backbone: AbstractBackbone, words: Sequence[str]) -> tuple[st
     return tuple(fitting)
 
 
-def image_features(X: Any, backbone: AbstractBackbone) -> ImageFeatures:
+def image_features(
+    X: Any, backbone: AbstractBackbone, tuning: AbstractVisualTuning | None = None
+) -> ImageFeatures:
     """Features of images (through the disk cache) or of an array (N, D) of features.
+
+    Parameters
+    ----------
+    X : LabeledImages, ImageFeatures or array of shape (N, D)
+        Images or features.
+    backbone : AbstractBackbone
+        The image encoder.
+    tuning : AbstractVisualTuning, optional
+        Adapts the encoder; its features are not cached, and `X` must be images.
 
     Raises
     ------
     InputError
-        If an array is not finite or does not fit the backbone's width.
+        If an array is not finite or does not fit the backbone's width, or if features are given
+        where the encoder was adapted.
     """
+    if tuning is not None:
+        if not isinstance(X, LabeledImages):
+            raise InputError(
+                "this classifier has adapted the image encoder, so features of the original "
+                "encoder do not fit it; pass images"
+            )
+        with tuning.attached(backbone):
+            return extract_features(X, backbone)
     if isinstance(X, LabeledImages):
         return extract_features(X, backbone, cache=FeatureCache())
     if isinstance(X, ImageFeatures):

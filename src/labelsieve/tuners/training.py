@@ -1,10 +1,7 @@
-"""The one training loop: epochs over rows, SGD, warm-up and cosine, checkpoints, history."""
+"""The one training loop: epochs over rows, warm-up and cosine, checkpoints, history."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
 import math
 import time
 from abc import ABC, abstractmethod
@@ -20,11 +17,13 @@ from torch import nn
 from ..core.exceptions import LabelSieveError, gather
 from ..core.progress import progress
 from ..core.random import numpy_generator
-from ..core.serialization import load_tensors, read_json, save_tensors, write_json
 from ..data.splits import batches
+from .checkpoint import Checkpoint
 
-log = logging.getLogger(__name__)
 Callback = Callable[[dict[str, float]], None]
+OPTIMIZERS = ("sgd", "adamw")
+COUNTS = (("epochs", 0), ("batch_size", 1), ("warmup_epochs", 0), ("accumulate", 1))
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class AbstractTrainable(nn.Module, ABC):
@@ -41,6 +40,10 @@ class AbstractTrainable(nn.Module, ABC):
     def step(self, rows: torch.Tensor, epoch: int, generator: torch.Generator) -> torch.Tensor:
         """The scalar loss of a batch of row indices (B,), to be differentiated."""
 
+    def forward(self, rows: torch.Tensor, epoch: int, generator: torch.Generator) -> torch.Tensor:
+        """`step`, under the name by which data-parallel wrappers call it."""
+        return self.step(rows, epoch, generator)
+
 
 @dataclass(frozen=True)
 class TrainingPlan:
@@ -51,11 +54,17 @@ class TrainingPlan:
     epochs, batch_size : int
         Passes over the rows, and rows a step; the last, smaller batch is kept.
     lr, momentum, weight_decay : float
-        Of SGD.
+        Of the optimiser; AdamW has no use for the momentum.
     warmup_epochs : int
         Epochs at the constant rate `warmup_lr` before the cosine starts.
     warmup_lr : float
         Learning rate of the warm-up.
+    optimizer : {"sgd", "adamw"}
+        SGD with momentum, or AdamW (Loshchilov & Hutter, ICLR 2019).
+    accumulate : int
+        Forward passes that a batch is cut into, to save memory; gradients are added up.
+    precision : {"float32", "bfloat16", "float16"}
+        Automatic mixed precision of the forward pass; parameters stay float32.
     """
 
     epochs: int = 50
@@ -65,18 +74,26 @@ class TrainingPlan:
     weight_decay: float = 5e-4
     warmup_epochs: int = 1
     warmup_lr: float = 1e-5
+    optimizer: str = "sgd"
+    accumulate: int = 1
+    precision: str = "float32"
 
     def check(self) -> None:
         """Raise `InputError` with all values that cannot be used."""
         problems = [
             f"{name} must be an integer of at least {low}, not {getattr(self, name)!r}"
-            for name, low in (("epochs", 0), ("batch_size", 1), ("warmup_epochs", 0))
+            for name, low in COUNTS
             if not isinstance(getattr(self, name), int | np.integer) or getattr(self, name) < low
         ]
         problems += [
             f"{name} must be a finite number of at least 0, not {getattr(self, name)!r}"
             for name in ("lr", "momentum", "weight_decay", "warmup_lr")
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0)
+        ]
+        problems += [
+            f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}"
+            for name, allowed in (("optimizer", OPTIMIZERS), ("precision", tuple(PRECISIONS)))
+            if getattr(self, name) not in allowed
         ]
         gather(problems, what="training")
 
@@ -122,6 +139,7 @@ def train(
     identity: Any = None,
     callbacks: tuple[Callback, ...] = (),
     description: str = "training",
+    accelerator: Any = None,
 ) -> list[dict[str, float]]:
     """Train a module in place and return its history, one record an epoch.
 
@@ -146,6 +164,9 @@ def train(
         Each is called with the record of every finished epoch.
     description : str
         Label of the progress bar.
+    accelerator : accelerate.Accelerator, optional
+        Shares every batch among its processes, whose gradients are averaged by row. All processes
+        draw the same order; the main one writes the checkpoints.
 
     Returns
     -------
@@ -160,114 +181,105 @@ def train(
         If the loss is not finite; the module then holds the last finite state.
     """
     plan.check()
-    keeper = _Checkpoint(checkpoint, [asdict(plan), random_state, n_rows, identity])
-    optimizer = torch.optim.SGD(
-        [p for p in module.parameters() if p.requires_grad],
-        lr=plan.lr,
-        momentum=plan.momentum,
-        weight_decay=plan.weight_decay,
-    )
-    history = keeper.restore(module, optimizer)
-    epochs = range(len(history), plan.epochs)
-    bar = progress(total=plan.epochs, initial=len(history), desc=description, unit="epoch")
+    keeper = Checkpoint(checkpoint, [asdict(plan), random_state, n_rows, identity])
+    run = _Run(module, plan, accelerator)
+    history = keeper.restore(module, run.optimizer)
+    hidden = None if run.is_main else True
+    bar = progress(total=plan.epochs * n_rows, desc=description, unit="row", disable=hidden)
     with bar:
-        for epoch in epochs:
-            record = _run_epoch(module, optimizer, plan, epoch, n_rows, random_state)
-            history.append(record)
-            keeper.store(module, optimizer, history)
-            bar.update()
-            bar.set_postfix(loss=f"{record['loss']:.4f}")
+        for epoch in range(len(history), plan.epochs):
+            bar.update(epoch * n_rows - bar.n)
+            history.append(run.epoch(epoch, n_rows, random_state, bar))
+            if run.is_main:
+                keeper.store(module, run.optimizer, history)
+            bar.set_postfix_str(f"epoch {epoch + 1}, loss {history[-1]['loss']:.4f}")
             for callback in callbacks:
-                callback(record)
+                callback(history[-1])
     return history
 
 
-def _run_epoch(
-    module: AbstractTrainable,
-    optimizer: torch.optim.Optimizer,
-    plan: TrainingPlan,
-    epoch: int,
-    n_rows: int,
-    random_state: int,
-) -> dict[str, float]:
-    """One pass over the rows of an epoch."""
-    started = time.perf_counter()
-    order = numpy_generator(np.random.default_rng([random_state, epoch]))
-    generator = torch.Generator().manual_seed(int(order.integers(2**63 - 1)))
-    lr = plan.learning_rate(epoch)
-    for group in optimizer.param_groups:
-        group["lr"] = lr
-    chosen = module.begin_epoch(epoch, generator)
-    rows = torch.arange(n_rows) if chosen is None else chosen
-    total = 0.0
-    for batch in batches(len(rows), plan.batch_size, order):
-        optimizer.zero_grad(set_to_none=True)
-        loss = module.step(rows[torch.as_tensor(batch)], epoch, generator)
-        if not torch.isfinite(loss):
-            raise LabelSieveError(
-                f"training diverged in epoch {epoch + 1} (loss {loss.item()}); "
-                f"lower the learning rate (now {plan.lr:g}) or choose another loss"
-            )
-        if loss.requires_grad:
-            loss.backward()
-            optimizer.step()
-        total += loss.item() * len(batch)
-    return {
-        "epoch": epoch,
-        "loss": total / max(len(rows), 1),
-        "lr": lr,
-        "rows": len(rows),
-        "seconds": time.perf_counter() - started,
-    }
+class _Run:
+    """The state of one call of `train`: optimiser, precision, and who computes which rows."""
 
-
-class _Checkpoint:
-    """Parameters, momentum and history after the last finished epoch, in one folder."""
-
-    def __init__(self, folder: Path | None, identity: list[Any]):
-        self.folder = folder
-        self.digest = hashlib.blake2b(
-            json.dumps(identity, sort_keys=True, default=str).encode(), digest_size=16
-        ).hexdigest()
-
-    def store(
-        self, module: nn.Module, optimizer: torch.optim.Optimizer, history: list[dict[str, float]]
-    ) -> None:
-        if self.folder is None:
-            return
-        tensors = {f"module.{k}": v for k, v in module.state_dict().items()}
-        for index, state in optimizer.state_dict()["state"].items():
-            if state.get("momentum_buffer") is not None:
-                tensors[f"momentum.{index}"] = state["momentum_buffer"]
-        # The name of the tensors' file changes with the epoch and the JSON file names it, so a
-        # kill between the two writes leaves the previous, matching pair.
-        name = f"epoch-{len(history)}.safetensors"
-        save_tensors(self.folder / name, tensors)
-        state = {"identity": self.digest, "tensors": name, "history": history}
-        write_json(self.folder / "training.json", state)
-        for old in self.folder.glob("epoch-*.safetensors"):
-            if old.name != name:
-                old.unlink(missing_ok=True)
-
-    def restore(
-        self, module: nn.Module, optimizer: torch.optim.Optimizer
-    ) -> list[dict[str, float]]:
-        if self.folder is None or not (self.folder / "training.json").exists():
-            return []
-        state = read_json(self.folder / "training.json")
-        if state["identity"] != self.digest:
-            log.warning("ignoring the checkpoint in %s: it is of another run", self.folder)
-            return []
-        tensors = load_tensors(self.folder / state["tensors"])
-        module.load_state_dict(
-            {k[len("module.") :]: v for k, v in tensors.items() if k.startswith("module.")}
+    def __init__(self, module: AbstractTrainable, plan: TrainingPlan, accelerator: Any):
+        self.module, self.plan, self.accelerator = module, plan, accelerator
+        self.optimizer = _optimizer(module, plan)
+        self.call = module if accelerator is None else accelerator.prepare_model(module)
+        self.rank = 0 if accelerator is None else accelerator.process_index
+        self.n_processes = 1 if accelerator is None else accelerator.num_processes
+        self.is_main = self.rank == 0
+        device = next(module.parameters()).device.type
+        self.dtype = PRECISIONS[plan.precision]
+        self.device = device
+        self.scaler = torch.amp.GradScaler(
+            device, enabled=plan.precision == "float16" and device == "cuda"
         )
-        packed = optimizer.state_dict()
-        packed["state"] = {
-            int(k[len("momentum.") :]): {"momentum_buffer": v}
-            for k, v in tensors.items()
-            if k.startswith("momentum.")
+
+    def epoch(self, epoch: int, n_rows: int, random_state: int, bar: Any) -> dict[str, float]:
+        """One pass over the rows of an epoch."""
+        started = time.perf_counter()
+        order = numpy_generator(np.random.default_rng([random_state, epoch]))
+        generator = torch.Generator().manual_seed(int(order.integers(2**63 - 1)))
+        lr = self.plan.learning_rate(epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        chosen = self.module.begin_epoch(epoch, generator)
+        rows = torch.arange(n_rows) if chosen is None else chosen
+        total = 0.0
+        for batch in batches(len(rows), self.plan.batch_size, order):
+            total += self.batch(rows[torch.as_tensor(batch)], epoch, generator)
+            bar.update(len(batch))
+        if self.n_processes > 1:
+            total = float(
+                self.accelerator.reduce(torch.tensor(total, device=self.accelerator.device))
+            )
+        return {
+            "epoch": epoch,
+            "loss": total / max(len(rows), 1),
+            "lr": lr,
+            "rows": len(rows),
+            "seconds": time.perf_counter() - started,
         }
-        optimizer.load_state_dict(packed)
-        log.info("resuming after epoch %d", len(state["history"]))
-        return state["history"]
+
+    def batch(self, rows: torch.Tensor, epoch: int, generator: torch.Generator) -> float:
+        """One step of the optimiser; returns the sum of the losses of this process's rows."""
+        self.optimizer.zero_grad(set_to_none=True)
+        total, trained = 0.0, False
+        for part, weight in self.parts(rows):
+            with torch.autocast(self.device, self.dtype, enabled=self.dtype is not None):
+                loss = self.call(part, epoch, generator)
+            if not torch.isfinite(loss):
+                raise LabelSieveError(
+                    f"training diverged in epoch {epoch + 1} (loss {loss.item()}); "
+                    f"lower the learning rate (now {self.plan.lr:g}) or choose another loss"
+                )
+            if loss.requires_grad:
+                # Data parallelism takes the mean over processes; the factor makes it one over rows.
+                self.scaler.scale(loss * (weight * self.n_processes)).backward()
+                trained = True
+            total += loss.item() * weight * len(rows)
+        if trained:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        return total
+
+    def parts(self, rows: torch.Tensor) -> list[tuple[torch.Tensor, float]]:
+        """This process's rows in `accumulate` pieces, each with its share of the whole batch.
+
+        A process without rows in a small last batch takes one with weight 0, since the processes
+        wait for each other's gradients; pieces are as many in every process for the same reason.
+        """
+        mine = rows[self.rank :: self.n_processes]
+        longest = -(-len(rows) // self.n_processes)
+        n_parts = min(self.plan.accumulate, longest)
+        parts = [(part, len(part) / len(rows)) for part in mine.tensor_split(n_parts)]
+        return [(part, share) if len(part) else (rows[:1], 0.0) for part, share in parts]
+
+
+def _optimizer(module: nn.Module, plan: TrainingPlan) -> torch.optim.Optimizer:
+    trained = [p for p in module.parameters() if p.requires_grad]
+    if plan.optimizer == "adamw":
+        return torch.optim.AdamW(trained, lr=plan.lr, weight_decay=plan.weight_decay)
+    return torch.optim.SGD(
+        trained, lr=plan.lr, momentum=plan.momentum, weight_decay=plan.weight_decay
+    )
