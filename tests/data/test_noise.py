@@ -1,12 +1,16 @@
+import random
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelsieve.core.exceptions import InputError
 from labelsieve.data import NOISE, inject_noise
 
-KINDS = NOISE.names()
+KINDS = ["symmetric", "pair-flip"]
+MATRIX = [[0.7, 0.2, 0.1], [0, 1, 0], [0.5, 0, 0.5]]
 CASES = {
     "labels": st.lists(st.integers(-1, 4), max_size=60),
     "rate": st.floats(0, 1),
@@ -16,7 +20,7 @@ CASES = {
 
 
 def test_the_kinds():
-    assert KINDS == ["symmetric", "pair-flip"]
+    assert NOISE.names() == [*KINDS, "class-dependent", "instance-dependent"]
 
 
 @settings(deadline=None, max_examples=60)
@@ -57,7 +61,8 @@ def test_symmetric_noise_is_uniform_over_the_other_classes():
     np.fill_diagonal(expected, 0.4)
     assert np.allclose(counts / 20_000, expected, atol=0.015)
     assert np.allclose(noisy.transition, expected)
-    assert noisy.realised_rate == 0.6
+    assert noisy.realised_rate == noisy.expected_rate == 0.6
+    assert np.allclose(noisy.realised_transition, counts / 20_000)
 
 
 def test_pair_flip_transition():
@@ -65,9 +70,45 @@ def test_pair_flip_transition():
     assert noisy.transition.tolist() == [[0.75, 0.25, 0], [0, 0.75, 0.25], [0.25, 0, 0.75]]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_rates_and_matrices_go_together(kind):
+    labels = [0] * 30 + [1] * 10 + [-1] * 5
+    noisy = inject_noise(labels, 3, kind=kind, rate=0.3, random_state=0)
+    assert noisy.expected_rate == noisy.realised_rate == 0.3
+    off_diagonal = 1 - np.diag(noisy.realised_transition)
+    assert off_diagonal[:2] @ [30, 10] == pytest.approx(12)
+    assert noisy.realised_transition[2].tolist() == [0, 0, 1]  # no row of that class
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_labels_there_is_nothing_to_change(kind):
+    noisy = inject_noise([-1, -1], 3, kind=kind, rate=0.3, random_state=0)
+    assert noisy.labels.tolist() == [-1, -1]
+    assert noisy.realised_rate == noisy.expected_rate == 0
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "class-dependent"])
+def test_the_global_states_are_left_alone(kind):
+    states = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()  # noqa: NPY002
+    choice = {"matrix": MATRIX} if kind == "class-dependent" else {"rate": 0.5}
+    inject_noise([0, 1, 2], 3, kind=kind, random_state=0, **choice)
+    assert random.getstate() == states[0]
+    assert np.random.get_state()[1].tolist() == states[1]  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), states[2])
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [
+        ({"rate": None}, "symmetric noise: no rate; give the share of labels to make wrong"),
+        ({"matrix": MATRIX}, "matrix does not go with it, leave it out: only class-dependent"),
+        ({"normalize": True}, "normalize does not go with it.*only instance-dependent noise looks"),
+        (
+            {"kind": "class-dependent"},
+            r"class-dependent noise: 2 problems\n- no matrix; give P\(noisy label \| label before\)"
+            r"(.|\n)*- rate does not go with it, leave it out: the matrix decides",
+        ),
+        ({"kind": "instance-dependent"}, "instance-dependent noise: no images; give the LabeledIm"),
         ({"kind": "symetric"}, "unknown noise kind 'symetric'.*Did you mean 'symmetric'"),
         ({"rate": 1.5}, "rate must be a number in 0..1, not 1.5"),
         ({"rate": float("nan")}, "rate must be a number"),

@@ -6,7 +6,7 @@ import pytest
 from data_helpers import HF_LABELS, structs, write_parquet, write_tree
 
 from labelsieve.core.exceptions import InputError
-from labelsieve.data import inject_noise, load_images, write_noisy
+from labelsieve.data import inject_noise, load_images, read_noise_matrix, write_noisy
 
 NOISE = {"kind": "symmetric", "rate": 0.5, "random_state": 0}
 
@@ -41,12 +41,43 @@ def test_the_table_remembers_and_the_summary_counts(images, tmp_path):
     assert json.loads((tmp_path / "out" / "noise.json").read_text()) == {
         "kind": "symmetric",
         "rate": 0.5,
+        "expected_rate": 0.5,
         "realised_rate": 0.5,
+        "normalize": False,
         "random_state": 0,
         "n_rows": 5,
         "n_labeled": 4,
         "n_changed": 2,
+        "notes": [],
     }
+
+
+def test_a_written_matrix_can_be_used_again(images, tmp_path):
+    names = images.class_names
+    write_noisy(images, tmp_path / "first", **NOISE)
+    matrix = read_noise_matrix(tmp_path / "first" / "noise_matrix.csv", names)
+    assert np.allclose(matrix, [[0.5, 0.25, 0.25], [0.25, 0.5, 0.25], [0.25, 0.25, 0.5]])
+    choice = {"kind": "class-dependent", "matrix": matrix, "random_state": 1}
+    noisy = write_noisy(images, tmp_path / "second", **choice)
+    expected = inject_noise(images.given_labels, 3, **choice)
+    assert noisy.labels.tolist() == expected.labels.tolist()
+    assert load_images(tmp_path / "second").given_labels.tolist() == noisy.labels.tolist()
+    summary = json.loads((tmp_path / "second" / "noise.json").read_text())
+    assert summary["rate"] is None
+    assert summary["expected_rate"] == 0.5
+
+
+def test_instance_dependent_noise_looks_at_the_images(images, tmp_path):
+    (tmp_path / "in" / "x" / "1.png").write_bytes(b"damaged")
+    choice = {"kind": "instance-dependent", "rate": 0.9, "random_state": 0, "normalize": True}
+    noisy = write_noisy(images, tmp_path / "out", **choice)
+    expected = inject_noise(images.given_labels, 3, images=images, **choice)
+    assert noisy.labels.tolist() == expected.labels.tolist()
+    assert load_images(tmp_path / "out").given_labels.tolist() == noisy.labels.tolist()
+    summary = json.loads((tmp_path / "out" / "noise.json").read_text())
+    assert summary["expected_rate"] == noisy.expected_rate > 0.5
+    assert summary["normalize"]
+    assert summary["notes"] == ["1 labelled images could not be read and keep their label"]
 
 
 def test_embedded_images_are_copied_in_row_groups(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ from .decode import decode
 from .images import LabeledImages
 from .load import load_images
 from .noise import NOISE, NoisyLabels, inject_noise
+from .noise_matrix import read_noise_matrix
 from .sources import ImageSource
 from .splits import batches, few_shot, stratified_split
 from .write import write_noisy
@@ -20,6 +21,7 @@ __all__ = [
     "inject_noise",
     "load_images",
     "read_class_spec",
+    "read_noise_matrix",
     "stratified_split",
     "write_noisy",
 ]

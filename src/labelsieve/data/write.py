@@ -19,8 +19,10 @@ from ..core.progress import progress
 from .class_names import CLASSES_FILE
 from .images import LabeledImages
 from .noise import NoisyLabels, inject_noise
+from .noise_matrix import write_noise_matrix
 
 METADATA_FILE = "metadata.parquet"
+MATRIX_FILE = "noise_matrix.csv"
 NOISE_FILE = "noise.json"
 GROUP_ROWS = 1000
 GROUP_BYTES = 64 * 2**20
@@ -49,23 +51,26 @@ def write_noisy(
     out: str | os.PathLike[str],
     *,
     kind: str,
-    rate: float,
+    rate: float | None = None,
+    matrix: Any = None,
+    normalize: bool = False,
     random_state: int,
     force: bool = False,
 ) -> NoisyLabels:
     """Inject label noise and write the result as a new folder; the images' folder is untouched.
 
     The folder holds ``metadata.parquet`` (id, file_name, image, label, label_before_noise),
-    ``classes.json`` (class order) and ``noise.json`` (kind, rate, realised rate, seed, counts).
-    Image files are referred to by absolute path, embedded images are copied. The folder appears
-    whole or not at all.
+    ``classes.json`` (class order), ``noise.json`` (kind, rates, seed, counts) and
+    ``noise_matrix.csv`` (expected P(noisy label = column | label before = row)). Image files
+    are referred to by absolute path, embedded images are copied. The folder appears whole or not
+    at all.
 
     Parameters
     ----------
     images : LabeledImages
     out : path
         The new folder.
-    kind, rate
+    kind, rate, matrix, normalize
         See `inject_noise`.
     random_state : int
         The seed; it is written down.
@@ -88,12 +93,17 @@ def write_noisy(
         len(images.class_names),
         kind=kind,
         rate=rate,
+        matrix=matrix,
+        images=images,
+        normalize=normalize,
         random_state=random_state,
     )
+    settings = {"normalize": normalize, "random_state": int(random_state)}
     with _new_folder(target) as folder:
         _write_table(images, noisy, folder / METADATA_FILE)
         _write_json(folder / CLASSES_FILE, list(images.class_names))
-        _write_json(folder / NOISE_FILE, _summary(images, noisy, random_state))
+        write_noise_matrix(folder / MATRIX_FILE, noisy.transition, images.class_names)
+        _write_json(folder / NOISE_FILE, _summary(images, noisy, settings))
     return noisy
 
 
@@ -181,15 +191,17 @@ def _name(images: LabeledImages, label: int) -> str | None:
     return images.class_names[label] if label >= 0 else None
 
 
-def _summary(images: LabeledImages, noisy: NoisyLabels, random_state: int) -> dict[str, Any]:
+def _summary(images: LabeledImages, noisy: NoisyLabels, settings: dict[str, Any]) -> dict[str, Any]:
     return {
         "kind": noisy.kind,
         "rate": noisy.rate,
+        "expected_rate": noisy.expected_rate,
         "realised_rate": noisy.realised_rate,
-        "random_state": int(random_state),
+        **settings,
         "n_rows": len(images),
         "n_labeled": int(images.labeled.sum()),
         "n_changed": int((noisy.labels != images.given_labels).sum()),
+        "notes": list(noisy.notes),
     }
 
 
