@@ -5,41 +5,18 @@ from __future__ import annotations
 import pytest
 import torch
 from torch.nn.functional import normalize
-from transformers import SiglipConfig, SiglipModel
-from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from labelsieve.backbones import load_backbone
 from labelsieve.core.exceptions import InputError
 from labelsieve.prompts import PromptLearner, encode_prompts, zero_shot_classifier
-from tiny_clip import build_tokenizer, spread_biases
+from tiny_siglip import build_tiny_siglip
 
 TEXTS = ["a photo of a cat.", "sea lion"]
 
 
 @pytest.fixture(scope="module")
 def backbone(tmp_path_factory):
-    path = tmp_path_factory.mktemp("siglip") / "model"
-    tokenizer = build_tokenizer()
-    tokenizer.save_pretrained(path)
-    tower = {
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-    }
-    text = {"vocab_size": len(tokenizer), "max_position_embeddings": 64, "projection_size": 32}
-    config = SiglipConfig(
-        text_config={**tower, **text},
-        vision_config={**tower, "image_size": 32, "patch_size": 8},
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = SiglipModel(config)
-        spread_biases(model)
-        model.logit_scale.data.fill_(4.7)
-        model.logit_bias.data.fill_(-16.5)
-    model.save_pretrained(path)
-    SiglipImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(path)
+    path = build_tiny_siglip(tmp_path_factory.mktemp("siglip") / "model")
     return load_backbone(path, device="cpu", dtype="float32")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,12 +16,13 @@ from ..backbones.base import AbstractBackbone
 from ..core.exceptions import InputError, gather
 from ..core.serialization import load_tensors, save_tensors
 from ..core.validation import check_number
+from .blocks import blocks
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_IN_USE: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
-"""Towers that run with a tuning at this moment: two at once could not be undone in any order."""
+_IN_USE = "_labelsieve_visual_tuning"
+"""Attribute of a tower while it runs with a tuning: two at once could not be undone one by one."""
 
 
 class AbstractVisualTuning(nn.Module, ABC):
@@ -35,7 +35,7 @@ class AbstractVisualTuning(nn.Module, ABC):
     Notes
     -----
     A subclass sets `mergeable` and `limits`, and implements `_make` and `_modify`; where it is
-    mergeable, also `merged_weights`. Parameters are float32 whatever the precision of the tower,
+    mergeable, also `_merge`. Parameters are float32 whatever the precision of the tower,
     and are cast where they are used.
 
     Attributes
@@ -96,7 +96,7 @@ class AbstractVisualTuning(nn.Module, ABC):
         self._check(n_blocks)
         with torch.no_grad():
             self._make(backbone, generator)
-        self.to(backbone.device)
+        self.to(backbone.device).float()
         self._shape = (n_blocks, backbone.pooled_width)
         return self
 
@@ -141,7 +141,7 @@ class AbstractVisualTuning(nn.Module, ABC):
 
     def detach(self, backbone: AbstractBackbone) -> None:
         """Give the tower back as it was before `attach`."""
-        if self._undo is None or backbone.vision_tower not in _IN_USE:
+        if self._undo is None or backbone.vision_tower.__dict__.get(_IN_USE) is not self:
             raise InputError(f"{type(self).__name__} is not attached to this backbone")
         undo, self._undo = self._undo, None
         undo.close()
@@ -157,11 +157,13 @@ class AbstractVisualTuning(nn.Module, ABC):
                 f"{name} was prepared for a tower of {self._shape[0]} blocks of width "
                 f"{self._shape[1]}, but this one has {shape[0]} of width {shape[1]}"
             )
-        if self._undo is not None or tower in _IN_USE:
-            holder = _IN_USE.get(tower, name)
-            raise InputError(f"{holder} is already attached; detach it before attaching {name}")
-        _IN_USE[tower] = name
-        undo.callback(_IN_USE.pop, tower, None)
+        holder = tower.__dict__.get(_IN_USE, self if self._undo is not None else None)
+        if holder is not None:
+            raise InputError(
+                f"{type(holder).__name__} is already attached; detach it before using {name}"
+            )
+        tower.__dict__[_IN_USE] = self  # not setattr, which would make it a part of the tower
+        undo.callback(tower.__dict__.pop, _IN_USE)
         return tower
 
     def merged_weights(self, backbone: AbstractBackbone) -> dict[str, Tensor]:
@@ -177,6 +179,11 @@ class AbstractVisualTuning(nn.Module, ABC):
         InputError
             If the method is not mergeable.
         """
+        with ExitStack() as undo, torch.no_grad():
+            return self._merge(self._claim(backbone, undo))
+
+    def _merge(self, tower: nn.Module) -> dict[str, Tensor]:
+        """What `merged_weights` returns, for a tower that runs with nothing else."""
         raise InputError(
             f"{type(self).__name__} cannot be merged into the weights of the vision tower; "
             "keep it attached for inference"
@@ -219,14 +226,3 @@ class AbstractVisualTuning(nn.Module, ABC):
                 f"{path} does not fit {type(self).__name__} with {self.get_params()}: {error}"
             ) from error
         return self
-
-
-def blocks(tower: nn.Module) -> nn.ModuleList:
-    """The encoder blocks of a transformers vision tower."""
-    return tower.get_submodule("encoder.layers")  # type: ignore[return-value]
-
-
-def chosen_blocks(tower: nn.Module, partial: int | None) -> dict[str, nn.Module]:
-    """The last `partial` encoder blocks (all for None) by their 0-based number."""
-    layers = list(enumerate(blocks(tower)))
-    return {str(i): layer for i, layer in layers[-partial if partial else 0 :]}

@@ -15,12 +15,11 @@ from torch import Tensor, nn
 from ..backbones.base import AbstractBackbone
 from ..core.exceptions import InputError
 from .base import AbstractVisualTuning
+from .blocks import last
+from .peft_layers import config_class, inject, merge, own_parts, replace
 
 OURS = {"target_modules", "bias", "modules_to_save", "task_type", "inference_mode", "peft_type"}
 """Fields of peft's configurations that are not for `method_params`."""
-
-NOT_FOR_LINEARS = {"adaption_prompt", "ln_tuning", "poly", "shadow", "trainable_tokens", "xlora"}
-"""Methods of peft that have target modules, but do not stand around single linear layers."""
 
 DEFAULT_TARGETS = {"ia3": ("k_proj", "v_proj", "fc2")}
 DEFAULT_PARAMS: dict[str, dict[str, Any]] = {
@@ -83,9 +82,9 @@ class LoRA(AbstractVisualTuning):
         seed = torch.randint(2**63 - 1, (), generator=generator, device=generator.device)
         with torch.random.fork_rng(devices=[]):  # peft draws on the CPU, from the global state
             torch.default_generator.manual_seed(int(seed))
-            self._wrappers = _inject(encoder, self._config(encoder), self.method)
+            self._wrappers = inject(encoder, self._config(encoder), self.method)
         parts = {
-            f"encoder.{path}".replace(".", "/"): _own_parts(wrapper)
+            f"encoder.{path}".replace(".", "/"): own_parts(wrapper)
             for path, wrapper in self._wrappers.items()
         }
         self.layers = nn.ModuleDict(parts)
@@ -93,7 +92,7 @@ class LoRA(AbstractVisualTuning):
 
     def _config(self, encoder: nn.Module) -> Any:
         """Peft's configuration: ours, its defaults, `method_params` last."""
-        kind = _config_class(self.method)
+        kind = config_class(self.method)
         fields = {field.name for field in dataclasses.fields(kind) if field.init} - OURS
         given = dict(self.method_params or {})
         unknown = sorted(set(given) - fields)
@@ -127,7 +126,7 @@ class LoRA(AbstractVisualTuning):
                 f"target_modules has {', '.join(wrong)}; "
                 f"a block has the linear layers {', '.join(sorted(offered))}"
             )
-        numbers = range(len(list(layers.children())))[-self.partial if self.partial else 0 :]
+        numbers = last(len(list(layers.children())), self.partial)
         return (
             rf"layers\.({'|'.join(map(str, numbers))})\..*\.({'|'.join(map(re.escape, targets))})"
         )
@@ -143,101 +142,14 @@ class LoRA(AbstractVisualTuning):
         for path, wrapper in self._wrappers.items():
             undo.callback(setattr, wrapper, "base_layer", None)
             wrapper.base_layer = encoder.get_submodule(path)
-            undo.callback(_replace, encoder, path, wrapper.base_layer)
-            _replace(encoder, path, wrapper)
+            undo.callback(replace, encoder, path, wrapper.base_layer)
+            replace(encoder, path, wrapper)
 
-    @torch.no_grad()
-    def merged_weights(self, backbone: AbstractBackbone) -> dict[str, Tensor]:
-        """See `AbstractVisualTuning.merged_weights`; peft merges, into copies."""
-        encoder = backbone.vision_tower.get_submodule("encoder")
-        weights = {}
-        for path, wrapper in self._wrappers.items():
-            for name, weight in _merge(wrapper, encoder.get_submodule(path), self.method).items():
-                weights[f"encoder.{path}.{name}"] = weight
-        return weights
-
-
-def _config_class(method: str) -> Any:
-    """Peft's configuration class of a method that can be injected into a plain module."""
-    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
-
-    known = {
-        str(kind.value).lower(): PEFT_TYPE_TO_CONFIG_MAPPING[kind]
-        for kind, tuner in PEFT_TYPE_TO_TUNER_MAPPING.items()
-        if not getattr(tuner, "uses_shared_state", False)
-    }
-    offered = {
-        name: kind
-        for name, kind in known.items()
-        if name not in NOT_FOR_LINEARS and hasattr(kind, "target_modules")
-    }
-    if method not in offered:
-        raise InputError(
-            f"unknown method {method!r} for the visual tuning 'lora'; the installed peft offers "
-            f"{', '.join(sorted(offered))}"
-        )
-    return offered[method]
-
-
-def _inject(encoder: nn.Module, config: Any, method: str) -> dict[str, Any]:
-    """Peft's layers by the path of the linear they stand for; the encoder is left as it was."""
-    from peft import inject_adapter_in_model
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    frozen = [(parameter, parameter.requires_grad) for parameter in encoder.parameters()]
-    wrappers: dict[str, Any] = {}
-    try:
-        inject_adapter_in_model(config, encoder)
-    except (ValueError, TypeError, NotImplementedError, AttributeError) as error:
-        raise InputError(f"peft cannot put {method!r} into this vision tower: {error}") from error
-    finally:
-        found: list[tuple[str, Any]] = [
-            (path, module)
-            for path, module in encoder.named_modules()
-            if isinstance(module, BaseTunerLayer)
-        ]
-        for path, layer in found:
-            if not any(path.startswith(f"{outer}.") for outer in wrappers):
-                wrappers[path] = layer
-                _replace(encoder, path, layer.base_layer)
-                layer.base_layer = None
-        encoder.__dict__.pop("peft_config", None)  # the note that peft leaves on a model
-        for parameter, flag in frozen:
-            parameter.requires_grad_(flag)
-    return wrappers
-
-
-def _replace(encoder: nn.Module, path: str, module: nn.Module) -> None:
-    parent, _, name = path.rpartition(".")
-    setattr(encoder.get_submodule(parent), name, module)
-
-
-def _own_parts(wrapper: nn.Module) -> nn.Module:
-    """A module that shares everything with peft's layer but the tower's linear."""
-    parts = nn.Module()
-    for name, child in wrapper.named_children():
-        parts.add_module(name, child)
-    for name, parameter in wrapper.named_parameters(recurse=False):
-        parts.register_parameter(name, parameter)
-    return parts
-
-
-def _merge(wrapper: Any, linear: nn.Module, method: str) -> dict[str, Tensor]:
-    """Parameters of a linear with peft's layer merged in; the linear itself is left as it was."""
-    plain = {name: parameter.data for name, parameter in linear.named_parameters()}
-    try:
-        for name, data in plain.items():
-            linear.get_parameter(name).data = data.clone()
-        wrapper.base_layer = linear
-        wrapper.merge()
-        return {name: parameter.data for name, parameter in linear.named_parameters()}
-    except (NotImplementedError, AttributeError, ValueError) as error:
-        raise InputError(
-            f"peft cannot merge {method!r} into the weights: {error}; "
-            "keep it attached for inference"
-        ) from error
-    finally:
-        wrapper.base_layer = None
-        wrapper.merged_adapters.clear()
-        for name, data in plain.items():
-            linear.get_parameter(name).data = data
+    def _merge(self, tower: nn.Module) -> dict[str, Tensor]:
+        return {
+            f"encoder.{path}.{name}": weight
+            for path, wrapper in self._wrappers.items()
+            for name, weight in merge(
+                wrapper, tower.get_submodule(f"encoder.{path}"), self.method
+            ).items()
+        }

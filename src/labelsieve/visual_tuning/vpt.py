@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ..backbones.base import AbstractBackbone
-from .base import AbstractVisualTuning, blocks
+from .base import AbstractVisualTuning
+from .blocks import blocks, last
 
 
 class AbstractVPT(AbstractVisualTuning):
@@ -100,4 +101,4 @@ class VPTDeep(AbstractVPT):
         self.partial = partial
 
     def _fresh_blocks(self, n_blocks: int) -> list[int]:
-        return list(range(n_blocks))[-self.partial if self.partial else 0 :]
+        return last(n_blocks, self.partial)
