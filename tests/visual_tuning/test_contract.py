@@ -194,6 +194,11 @@ def test_only_one_at_a_time(case, backbone, untouched):
         for second in (tuning, other):
             with pytest.raises(InputError, match="already attached; detach it before"):
                 second.attach(backbone)
+        for call in (lambda: made(case, backbone), lambda: tuning.prepare(backbone, seed())):
+            with pytest.raises(InputError, match="already attached; detach it before"):
+                call()
+        with pytest.raises(InputError, match="already attached; detach it before"):
+            tuning.merged_weights(backbone)
         with pytest.raises(InputError, match="VPTDeep is not attached to this backbone"):
             other.detach(backbone)
     with pytest.raises(InputError, match="is not attached to this backbone"):

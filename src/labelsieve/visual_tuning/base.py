@@ -90,10 +90,14 @@ class AbstractVisualTuning(nn.Module, ABC):
         Raises
         ------
         InputError
-            If a hyper-parameter cannot be used; all of them in one message.
+            If hyper-parameters cannot be used, all of them in one message; or if a tuning is
+            attached to the tower.
         """
         n_blocks = len(blocks(backbone.vision_tower))
         self._check(n_blocks)
+        holder = self if self._undo is not None else backbone.vision_tower.__dict__.get(_IN_USE)
+        if holder is not None:
+            raise _busy(holder, self)
         with torch.no_grad():
             self._make(backbone, generator)
         self.to(backbone.device).float()
@@ -159,9 +163,7 @@ class AbstractVisualTuning(nn.Module, ABC):
             )
         holder = tower.__dict__.get(_IN_USE, self if self._undo is not None else None)
         if holder is not None:
-            raise InputError(
-                f"{type(holder).__name__} is already attached; detach it before using {name}"
-            )
+            raise _busy(holder, self)
         tower.__dict__[_IN_USE] = self  # not setattr, which would make it a part of the tower
         undo.callback(tower.__dict__.pop, _IN_USE)
         return tower
@@ -226,3 +228,8 @@ class AbstractVisualTuning(nn.Module, ABC):
                 f"{path} does not fit {type(self).__name__} with {self.get_params()}: {error}"
             ) from error
         return self
+
+
+def _busy(holder: object, asking: object) -> InputError:
+    names = type(holder).__name__, type(asking).__name__
+    return InputError("{} is already attached; detach it before using {}".format(*names))

@@ -63,6 +63,7 @@ def inject(encoder: nn.Module, config: Any, method: str) -> dict[str, Any]:
 
 
 def replace(encoder: nn.Module, path: str, module: nn.Module) -> None:
+    """Put a module at a path of the encoder, in the place of the one that is there."""
     parent, _, name = path.rpartition(".")
     setattr(encoder.get_submodule(parent), name, module)
 
