@@ -14,12 +14,14 @@ from labelsieve.losses import make_loss
 from labelsieve.prompts import zero_shot_classifier
 from labelsieve.tuners import TUNERS, load_tuner
 from labelsieve.tuners.coop import CoOp
+from labelsieve.tuners.fine_tune import FineTune
 from labelsieve.tuners.inputs import words_that_fit
 from labelsieve.tuners.training import default_plan
 from labelsieve.tuners.zero_shot import ZeroShot
 from problems import clustered_features, write_colour_tree
 
 NAMES = ("red", "green", "blue", "yellow")
+PRESETS = {"vpt": "fft", "vlpt": "coop"}  # settings of another tuner, saved as what they are
 
 
 def make(name, backbone, **params):
@@ -27,25 +29,35 @@ def make(name, backbone, **params):
     return tuner.set_params(epochs=3) if "epochs" in tuner.get_params() else tuner
 
 
+def problem(name, backbone, folder):
+    """Features with labels; images for the tuners that look at pixels."""
+    tuner = TUNERS.get(name)()
+    if isinstance(tuner, FineTune) or tuner.get_params().get("visual_tuning", "none") != "none":
+        return load_images(write_colour_tree(folder, per_class=8)), None
+    return clustered_features(width=backbone.embed_dim)[:2]
+
+
 @pytest.mark.parametrize("name", TUNERS.names())
 class TestEveryTuner:
     def test_fit_predict_save_load(self, name, tiny_backbone, tmp_path):
-        x, given, _ = clustered_features(width=tiny_backbone.embed_dim)
+        x, given = problem(name, tiny_backbone, tmp_path / "photos")
         tuner = make(name, tiny_backbone).fit(x, given)
         p = tuner.predict_proba(x)
-        assert p.shape == (120, 4)
+        assert p.shape == (len(x), 4)
         np.testing.assert_allclose(p.sum(axis=1), 1.0, atol=1e-5)
         assert (tuner.predict(x) == p.argmax(axis=1)).all()
         loaded = load_tuner(tuner.save(tmp_path / "m"), backbone=tiny_backbone)
         np.testing.assert_array_equal(loaded.predict_proba(x), p)
         assert loaded.class_names_ == NAMES
-        assert loaded.name == name
+        assert loaded.name == PRESETS.get(name, name)
+        assert loaded.history_ == tuner.history_
         assert "labelsieve predict" in (tmp_path / "m" / "README.md").read_text()
 
-    def test_same_seed_same_result(self, name, tiny_backbone):
-        x, given, _ = clustered_features(width=tiny_backbone.embed_dim)
-        a, b = (make(name, tiny_backbone).fit(x, given) for _ in range(2))
-        assert torch.equal(a.classifier_.weights, b.classifier_.weights)
+    def test_same_seed_same_result(self, name, tiny_backbone, tmp_path):
+        x, given = problem(name, tiny_backbone, tmp_path)
+        a, b = (make(name, tiny_backbone).fit(x, given)._tensors() for _ in range(2))
+        assert a.keys() == b.keys()
+        assert all(torch.equal(a[key], b[key]) for key in a)
 
     def test_constructor_stores_and_clones(self, name, tiny_backbone):
         cls = TUNERS.get(name)
@@ -64,6 +76,14 @@ class TestEveryTuner:
         predicted = tuner.predict(images)
         assert predicted[broken] == -1
         assert (np.delete(predicted, broken) >= 0).all()
+
+    def test_the_backbone_is_left_as_it_was(self, name, tiny_backbone, tmp_path):
+        before = {k: v.clone() for k, v in tiny_backbone.model.state_dict().items()}
+        make(name, tiny_backbone).fit(*problem(name, tiny_backbone, tmp_path))
+        after = tiny_backbone.model.state_dict()
+        assert before.keys() == after.keys()
+        assert all(torch.equal(before[k], after[k]) for k in before)
+        assert not any(p.requires_grad for p in tiny_backbone.model.parameters())
 
 
 def test_zero_shot_is_the_text_classifier(tiny_backbone):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from .exceptions import InputError
@@ -60,3 +62,28 @@ def resolve_dtype(dtype: str, device: torch.device) -> torch.dtype:
     if device.type == "cuda" and torch.cuda.is_bf16_supported():
         return torch.bfloat16
     return torch.float32
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """Turn the name of a training precision into that of an automatic mixed precision.
+
+    "auto" is what `accelerate launch --mixed_precision` asks for, else bfloat16 on a CUDA device
+    that supports it, else float32.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown.
+
+    Examples
+    --------
+    >>> resolve_precision("bfloat16", torch.device("cpu"))
+    'bfloat16'
+    """
+    if precision not in DTYPES:
+        raise InputError(f"unknown precision {precision!r}; choose one of {', '.join(DTYPES)}")
+    if precision != "auto":
+        return precision
+    asked = {"no": "float32", "bf16": "bfloat16", "fp16": "float16"}
+    launched = asked.get(os.environ.get("ACCELERATE_MIXED_PRECISION", ""))
+    return launched or str(resolve_dtype("auto", device)).removeprefix("torch.")

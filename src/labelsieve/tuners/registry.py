@@ -9,5 +9,8 @@ TUNERS = Registry(
     {
         "zero-shot": "labelsieve.tuners.zero_shot:ZeroShot",
         "coop": "labelsieve.tuners.coop:CoOp",
+        "fft": "labelsieve.tuners.fine_tune:FineTune",
+        "vpt": "labelsieve.tuners.paradigms:vpt",
+        "vlpt": "labelsieve.tuners.paradigms:vlpt",
     },
 )

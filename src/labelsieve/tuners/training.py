@@ -36,6 +36,10 @@ class AbstractTrainable(nn.Module, ABC):
         """Choose the rows of this epoch (sample selection); None means all rows."""
         return None
 
+    def end_epoch(self, epoch: int) -> None:
+        """Bring what the processes of a distributed run know together, before a checkpoint."""
+        return
+
     @abstractmethod
     def step(self, rows: torch.Tensor, epoch: int, generator: torch.Generator) -> torch.Tensor:
         """The scalar loss of a batch of row indices (B,), to be differentiated."""
@@ -229,6 +233,7 @@ class _Run:
         for batch in batches(len(rows), self.plan.batch_size, order):
             total += self.batch(rows[torch.as_tensor(batch)], epoch, generator)
             bar.update(len(batch))
+        self.module.end_epoch(epoch)
         if self.n_processes > 1:
             total = float(
                 self.accelerator.reduce(torch.tensor(total, device=self.accelerator.device))
