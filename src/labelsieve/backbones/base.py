@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -158,8 +157,7 @@ class AbstractBackbone(ABC):
     @cached_property
     def fingerprint(self) -> str:
         """Identifies everything that image features depend on; the key of the feature cache."""
-        preprocessing = json.dumps(self.processor.to_dict(), sort_keys=True, default=str)
-        digest = hashlib.blake2b(preprocessing.encode(), digest_size=8).hexdigest()
+        digest = processor_digest(self.processor)
         version = self.commit or self.weights_hash()
         precision = str(self.dtype).removeprefix("torch.")
         return f"{self.model_id}@{version} {digest} {precision} rules-{FEATURE_RULES}"
@@ -239,3 +237,9 @@ class AbstractBackbone(ABC):
                 ids = ids[:, : int(end.max()) + 1]
             parts.append(self.encode_embeddings(self.embed_tokens(ids), end))
         return torch.cat(parts) if parts else torch.zeros(0, self.embed_dim, device=self.device)
+
+
+def processor_digest(processor: Any) -> str:
+    """A short hash of the settings of an image processor."""
+    settings = json.dumps(processor.to_dict(), sort_keys=True, default=str)
+    return hashlib.blake2b(settings.encode(), digest_size=8).hexdigest()

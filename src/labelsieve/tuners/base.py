@@ -21,6 +21,8 @@ from ..visual_tuning import AbstractVisualTuning, make_visual_tuning
 from .inputs import FitData, fit_data, image_features
 
 FORMAT = 1
+NETWORK = "network"
+"""Sub-folder of a classifier that is a whole model of transformers."""
 
 
 class AbstractTuner(BaseEstimator):
@@ -44,7 +46,7 @@ class AbstractTuner(BaseEstimator):
         The loaded model.
     """
 
-    backbone: str | AbstractBackbone
+    backbone: Any
     class_names: Sequence[str] | None
 
     classifier_: Any
@@ -135,7 +137,8 @@ class AbstractTuner(BaseEstimator):
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         config = self._config()
-        save_tensors(folder / "model.safetensors", self._tensors())
+        if tensors := self._tensors():
+            save_tensors(folder / "model.safetensors", tensors)
         write_text(folder / "README.md", _model_card(config))
         write_json(folder / "config.json", config)
         return folder
@@ -248,10 +251,11 @@ def load_tuner(
             f"{folder}/config.json is not a labelsieve classifier of format {FORMAT}; "
             "if a newer labelsieve wrote it, upgrade"
         )
+    whole = NETWORK in config
     model = backbone or config["model"]["origin"]
     tuner = TUNERS.get(config["tuner"])(backbone=model, **config["params"])
     tuner.backbone_ = tuner._load(
-        model,
+        folder / NETWORK if whole else model,
         device=device,
         offline=offline,
         revision=None if backbone else config["model"]["commit"],
@@ -259,7 +263,7 @@ def load_tuner(
     tuner.class_names_ = tuple(config["class_names"])
     tuner.prompt_names_ = tuple(config["prompt_names"])
     tuner.history_ = config["history"]
-    tuner._restore(config, load_tensors(folder / "model.safetensors"))
+    tuner._restore(config, {} if whole else load_tensors(folder / "model.safetensors"))
     return tuner
 
 

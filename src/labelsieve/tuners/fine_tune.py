@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import numpy as np
 import torch
 from scipy.special import softmax
 
-from ..backbones import AbstractBackbone, extract_features
+from ..backbones import BACKBONES, AbstractBackbone, extract_features
+from ..backbones.image_models import ImageModel, load_encoder
 from ..backbones.pixels import MAX_BYTES, TrainingPixels
 from ..core.device import resolve_precision
 from ..core.exceptions import InputError
@@ -25,9 +27,9 @@ from ..core.validation import (
 )
 from ..data import LabeledImages
 from ..losses import LOSSES
-from .base import AbstractTuner
+from .base import NETWORK, AbstractTuner
 from .inputs import FitData
-from .networks import AbstractNetwork, TowerNetwork
+from .networks import AbstractNetwork, HubNetwork, TowerNetwork
 from .pixel_training import Baseline, PixelTraining
 from .recipes import fine_tuning_plan
 from .training import train
@@ -43,13 +45,14 @@ class FineTune(AbstractTuner):
 
     Parameters
     ----------
-    backbone : str or AbstractBackbone
-        Hub id, directory, or a loaded model.
+    backbone : str, AbstractBackbone or ImageModel
+        Hub id or directory of a vision-language model, whose vision tower is taken, or of an image
+        classification model of transformers, or what `load_encoder` made of it.
     class_names : sequence of str, optional
         Replace those of the images.
     visual_tuning : str
         What is trained of a vision-language model's tower beside the head: "full" (all blocks), a
-        name from `VISUAL_TUNINGS`, or "none" (the head alone).
+        name from `VISUAL_TUNINGS`, or "none" (the head alone). Other models are trained in full.
     visual_tuning_params : dict, optional
         Its hyper-parameters.
     baseline : str
@@ -81,7 +84,7 @@ class FineTune(AbstractTuner):
 
     def __init__(
         self,
-        backbone: str | AbstractBackbone = "openai/clip-vit-base-patch16",
+        backbone: str | AbstractBackbone | ImageModel = "openai/clip-vit-base-patch16",
         *,
         class_names: Sequence[str] | None = None,
         visual_tuning: str = "full",
@@ -149,6 +152,9 @@ class FineTune(AbstractTuner):
         finally:
             del self._accelerator
 
+    def _load(self, backbone: Any, **options: Any) -> Any:
+        return load_encoder(backbone, **options)
+
     def _usable(self, X: Any, y: Any, backbone: Any) -> FitData:
         if not isinstance(X, LabeledImages):
             raise InputError("fine-tuning looks at pixels; pass images, not features")
@@ -175,6 +181,8 @@ class FineTune(AbstractTuner):
         assert data.images is not None
         baseline = self._baseline()
         accelerator = getattr(self, "_accelerator", None)
+        if isinstance(backbone, ImageModel):
+            self._check_full(backbone)
         plan = self._plan(backbone)
         network = self._network(backbone, data.class_names, torch_generator(self.random_state))
         pixels = self._pixels(data, network)
@@ -214,18 +222,31 @@ class FineTune(AbstractTuner):
         check_number(rate, name="noise_rate", low=0.0, high=1.0)
         return Baseline(self.baseline, self.warmup_epochs, rate, self.random_state)
 
+    def _check_full(self, source: ImageModel) -> None:
+        if self.visual_tuning != "full" or self.visual_tuning_params:
+            raise InputError(
+                f"visual_tuning={self.visual_tuning!r} needs the vision tower of a vision-language "
+                f"model ({', '.join(BACKBONES.names())}); {source.model_id} ({source.model_type}) "
+                "can only be trained in full: leave visual_tuning at 'full'"
+            )
+
     def _plan(self, backbone: Any) -> Any:
         named = ("epochs", "batch_size", "accumulate", "optimizer")
         named += ("lr", "momentum", "weight_decay")
         given = {name: getattr(self, name) for name in named}
         given["precision"] = resolve_precision(self.precision, backbone.device)
-        family = str(backbone.model.config.model_type)
+        of_image = isinstance(backbone, ImageModel)
+        family = backbone.model_type if of_image else backbone.model.config.model_type
         return fine_tuning_plan(family, visual_tuning=self.visual_tuning, given=given)
 
     def _network(
         self, backbone: Any, class_names: Sequence[str], generator: torch.Generator
     ) -> AbstractNetwork:
         """The untrained network."""
+        if isinstance(backbone, ImageModel):
+            network = HubNetwork(backbone, backbone.build(class_names, generator), len(class_names))
+            network.freeze_unused()
+            return network
         return TowerNetwork(
             backbone,
             len(class_names),
@@ -255,14 +276,29 @@ class FineTune(AbstractTuner):
             found = extract_features(X, self.classifier_)
         return softmax(found.features, axis=1), found.ok
 
+    def save(self, folder: Path | str) -> Path:
+        """Write what `AbstractTuner.save` does; an image model goes whole into ``network/``."""
+        network = getattr(self, "classifier_", None)
+        if isinstance(network, HubNetwork):
+            network.save(Path(folder) / NETWORK)
+        return super().save(folder)
+
     def _tensors(self) -> dict[str, torch.Tensor]:
-        return self.classifier_.state_dict()
+        return {} if isinstance(self.classifier_, HubNetwork) else self.classifier_.state_dict()
 
     def _head_config(self) -> dict[str, Any]:
-        return {}
+        return {"network": NETWORK} if isinstance(self.classifier_, HubNetwork) else {}
 
     def _restore(self, config: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
-        self.classifier_ = self._network(self.backbone_, self.class_names_, torch.Generator())
-        self.classifier_.load_state_dict(tensors)
-        self.classifier_.eval()
-        self.visual_tuning_ = getattr(self.classifier_, "tuning", None)
+        saved = self.backbone_
+        if isinstance(saved, ImageModel):
+            self.classifier_ = HubNetwork(saved, saved.restore(), len(self.class_names_))
+            model = config["model"]
+            self.backbone_ = replace(
+                saved, model_id=model["id"], origin=model["origin"], commit=model["commit"]
+            )
+            return
+        network = self._network(saved, self.class_names_, torch.Generator())
+        network.load_state_dict(tensors)
+        self.classifier_ = network.eval()
+        self.visual_tuning_ = getattr(network, "tuning", None)

@@ -6,12 +6,15 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from ..backbones import AbstractBackbone
+from ..backbones.image_models import ImageModel, save_image_model
 from ..backbones.preprocessing import Preprocessing
 from ..visual_tuning import make_visual_tuning
 
@@ -109,3 +112,44 @@ class TowerNetwork(AbstractNetwork):
             return
         with self.tuning.attached(self.backbone):
             yield
+
+
+class HubNetwork(AbstractNetwork):
+    """An image classification model of transformers; all of it is trained, in float32.
+
+    Parameters
+    ----------
+    source : ImageModel
+        Where it comes from.
+    model : torch.nn.Module
+        From `ImageModel.build` or `ImageModel.restore`.
+    n_classes : int
+        K.
+    """
+
+    def __init__(self, source: ImageModel, model: Any, n_classes: int):
+        super().__init__()
+        self.model = model
+        self.embed_dim = n_classes
+        self.preprocessing = source.preprocessing()
+        self.device, self.dtype = source.device, torch.float32
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """See `AbstractNetwork`."""
+        return self.model(pixel_values=pixels).logits
+
+    def freeze_unused(self) -> None:
+        """Take no gradients of parameters without influence on the logits, such as mask tokens.
+
+        Processes that share a training wait for the gradient of every parameter that has one.
+        """
+        blank = self.preprocess([Image.new("RGB", (64, 64))])
+        self.eval()
+        self(blank.to(self.device)).sum().backward()
+        for parameter in self.parameters():
+            parameter.requires_grad_(parameter.grad is not None)
+            parameter.grad = None
+
+    def save(self, folder: Path) -> None:
+        """Write a folder that transformers loads; whole or not at all."""
+        save_image_model(self.model, self.preprocessing.processor, folder)
