@@ -6,6 +6,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from labelsieve.bench.metrics import (
     classification_metrics,
+    clean_set_metrics,
     detection_metrics,
     expected_calibration_error,
 )
@@ -55,3 +56,15 @@ def test_classification_by_hand_with_an_unreadable_row():
     assert got["accuracy"] == 0.5
     assert [row["accuracy"] for row in got["per_class"]] == [0.5, 0.5]
     assert got["mean_class_accuracy"] == 0.5
+
+
+def test_clean_set_figures_of_the_card():
+    rng = np.random.default_rng(1)
+    clean, kept = rng.random(300) < 0.7, rng.random(300) < 0.5
+    got = clean_set_metrics(kept, clean)
+    assert got["f1"] == pytest.approx(f1_score(clean, kept))
+    everything = clean_set_metrics(np.ones(300, dtype=bool), clean)
+    assert everything["recall"] == 1.0
+    assert everything["precision"] == pytest.approx(clean.mean())
+    nothing = clean_set_metrics(np.zeros(300, dtype=bool), clean)
+    assert nothing == {"precision": 0.0, "recall": 0.0, "f1": 0.0}

@@ -94,6 +94,18 @@ def test_detectors_of_features_find_the_flips(name, tiny_backbone):
     assert right.mean() > 0.9
 
 
+def test_small_loss_with_a_known_rate_flags_that_share_of_the_largest_losses(tiny_backbone):
+    x, given, _ = clustered_features(width=tiny_backbone.embed_dim)
+    mixture = make("small-loss", tiny_backbone).fit(x, given)
+    known = make("small-loss", tiny_backbone, noise_rate=0.25).fit(x, given)
+    assert known.is_label_issue_.sum() == 30
+    p_given = known.probabilities_[np.arange(120), given]
+    assert p_given[known.is_label_issue_].max() <= p_given[~known.is_label_issue_].min()
+    np.testing.assert_array_equal(known.label_score_, mixture.label_score_)
+    with pytest.raises(InputError, match="noise_rate"):
+        make("small-loss", tiny_backbone, noise_rate=1.5).fit(x, given)
+
+
 def test_images_and_their_features_give_the_same(tmp_path, tiny_backbone):
     images = load_images(write_colour_tree(tmp_path))
     a = DETECTORS.get("knn")(tiny_backbone, k=5).fit(images)

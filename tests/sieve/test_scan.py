@@ -18,6 +18,7 @@ from labelsieve.sieve import LabelSieve, scan
 from labelsieve.sieve.predict import predict_file
 from labelsieve.sieve.reopen import images_of_scan
 from labelsieve.sieve.tune import tune
+from labelsieve.tuners import load_tuner
 from problems import png, write_colour_tree
 
 FILES = {
@@ -63,6 +64,32 @@ def test_every_detector_scans(detector, images, tmp_path, tiny_backbone):
     found = scan(images, tmp_path / "out", sieve).sieve
     assert set(found.issues_.table["detector"]) == {detector}
     assert found.classifier_.predict(images).shape == (42,)
+
+
+def test_the_classifier_of_the_detector_is_the_one_that_is_saved(images, tmp_path, tiny_backbone):
+    params = {"visual_tuning": "lora", "visual_tuning_params": {"r": 2}, "epochs": 2}
+    sieve = LabelSieve(tiny_backbone, detector="dual-prompts", detector_params=params)
+    out = scan(images, tmp_path / "out", sieve).folder
+    assert sieve.classifier_ is sieve.detector_.classifier_
+    config = json.loads((out / "model" / "config.json").read_text())
+    assert config["params"]["visual_tuning"] == "lora"
+    loaded = load_tuner(out, backbone=tiny_backbone)
+    np.testing.assert_array_equal(
+        loaded.predict_proba(images), sieve.classifier_.predict_proba(images)
+    )
+    dropped = sieve.issues_.table["action"] == "drop"
+    pairs = json.loads((out / "summary.json").read_text())["per_pair"]
+    assert sum(pair["n"] for pair in pairs) == sieve.issues_.n_issues - dropped.sum()
+    matrix = pd.read_csv(out / "noise_matrix.csv", index_col=0)
+    np.testing.assert_allclose(matrix.to_numpy(), sieve.detector_.noise_matrix_)
+    given = LabelSieve(tiny_backbone, detector="dual-prompts", tuner="zero-shot").fit(images)
+    assert given.classifier_.name == "zero-shot"
+
+
+def test_adapting_the_encoder_needs_a_detector_that_does(tiny_backbone):
+    sieve = LabelSieve(tiny_backbone, detector="knn", detector_params={"visual_tuning": "lora"})
+    with pytest.raises(InputError, match="--detector dual-prompts"):
+        sieve.fit("anywhere")
 
 
 def test_one_corrupt_file_costs_one_row(tmp_path, tiny_backbone):

@@ -49,6 +49,28 @@ def detection_metrics(
     }
 
 
+def clean_set_metrics(kept: BoolArray, is_clean: BoolArray) -> dict[str, float]:
+    """How well the clean labels were kept, the figures of DeFT (Wei et al., NeurIPS 2024).
+
+    Computed once over all rows; precision is 0 when nothing is kept, recall when nothing is clean.
+
+    Parameters
+    ----------
+    kept, is_clean : ndarray of bool, shape (N,)
+        Kept by the detector; truly clean.
+
+    Returns
+    -------
+    dict
+        ``precision``, ``recall`` and ``f1`` of the kept set.
+    """
+    hits = int((kept & is_clean).sum())
+    precision = hits / max(int(kept.sum()), 1)
+    recall = hits / max(int(is_clean.sum()), 1)
+    f1 = 2 * precision * recall / (precision + recall) if hits else 0.0
+    return {"precision": precision, "recall": recall, "f1": f1}
+
+
 def expected_calibration_error(confidence: FloatArray, correct: BoolArray) -> float:
     """Mean gap between confidence and accuracy over 15 equal-width bins, weighted by their size.
 

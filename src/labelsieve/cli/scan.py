@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,8 +18,16 @@ def command(
     detector: Annotated[str, typer.Option(help="Which detector judges the labels.")] = (
         "latent-label"
     ),
+    visual_tuning: Annotated[
+        str, typer.Option(help="How dual-prompts adapts the image encoder: none, vpt-deep, lora, …")
+    ] = "none",
     param: common.Params = None,
-    tuner: Annotated[str, typer.Option(help="Which tuner fits the robust classifier.")] = "coop",
+    tuner: Annotated[
+        str | None,
+        typer.Option(
+            help="Which tuner fits the robust classifier; unset, the detector's own, else coop."
+        ),
+    ] = None,
     image_column: common.ImageColumn = None,
     label_column: common.LabelColumn = None,
     class_names: common.ClassNames = None,
@@ -48,7 +56,7 @@ def command(
     sieve = LabelSieve(
         model,
         detector=detector,
-        detector_params=common.parse_params(param),
+        detector_params=_detector_params(visual_tuning, param),
         tuner=tuner,
         device=device,
         dtype=dtype,
@@ -80,6 +88,12 @@ def command(
         raise typer.Exit(1)
 
 
+def _detector_params(visual_tuning: str, pairs: list[str] | None) -> dict[str, Any]:
+    """The arguments of the detector; one that cannot adapt the encoder says so by itself."""
+    chosen = {} if visual_tuning == "none" else {"visual_tuning": visual_tuning}
+    return chosen | common.parse_params(pairs)
+
+
 def _share(sieve) -> float:
     judged = sieve.issues_.table["label_score"].notna().sum()
     return sieve.summary_["n_label_issues"] / max(judged, 1)
@@ -108,7 +122,8 @@ def _show(sieve, out: Path, json: bool) -> None:
         table.add_column(column, justify="right" if column == "score" else "left", max_width=40)
     worst = sieve.issues_.worst(10)
     for row in worst[worst["is_label_issue"]].itertuples():
-        cells = (row.file_name, row.given_label, row.suggested_label)
+        suggested = "(no class)" if row.action == "drop" else row.suggested_label
+        cells = (row.file_name, row.given_label, suggested)
         table.add_row(*(Text(str(c)) for c in cells), f"{row.label_score:.3f}", row.action)
     if table.row_count:
         console.print(table)

@@ -18,6 +18,10 @@ def command(
     tuner: Annotated[str, typer.Option(help="Which tuner to fit.")] = "coop",
     loss: Annotated[str | None, typer.Option(help="Loss, where the tuner takes one.")] = None,
     shots: Annotated[int | None, typer.Option(min=1, help="Images a class; all if unset.")] = None,
+    visual_tuning: Annotated[
+        str | None,
+        typer.Option(help="How the image encoder is adapted meanwhile: none, vpt-deep, lora, …"),
+    ] = None,
     param: common.Params = None,
     test: Annotated[str | None, typer.Option(help="Data set to evaluate on afterwards.")] = None,
     image_column: common.ImageColumn = None,
@@ -35,7 +39,7 @@ def command(
     quiet: common.Quiet = False,
 ) -> None:
     """Fit a classifier (CoOp with the loss dspt unless told otherwise) and save it."""
-    given: dict[str, Any] = {"loss": loss, "shots": shots}
+    given: dict[str, Any] = {"loss": loss, "shots": shots, "visual_tuning": visual_tuning}
     params = {k: v for k, v in given.items() if v is not None} | common.parse_params(param)
     images = common.read_images(
         data, image_column, label_column, class_names, split, offline=offline

@@ -15,7 +15,7 @@ from ..core.random import numpy_generator, torch_generator
 from ..core.validation import IntArray, check_number
 from ..losses import make_loss
 from ..prompts import PromptLearner, TextClassifier, encode_prompts
-from ..selection.calibration import calibrate_margins
+from ..selection.calibration import calibrate_scores
 from ..tuners.coop import CoOp
 from ..tuners.image_side import ImageSide
 from ..tuners.inputs import FitData, image_features
@@ -48,8 +48,9 @@ class DualPrompts(AbstractDetector):
     visual_tuning_params : dict, optional
         Constructor arguments of the visual tuning.
     initial_text : str or None
-        Words whose token embeddings start the positive context. None draws both contexts at
-        random, as the paper does, so that neither starts ahead of the other.
+        Words whose token embeddings start the positive context; the negative one is drawn at
+        random. None draws both, as the paper does: with small models such a start was found to
+        lose the classes in some seeds.
     n_context : int
         Context tokens M where drawn at random.
     epochs, batch_size, momentum, weight_decay, accumulate, precision
@@ -75,7 +76,9 @@ class DualPrompts(AbstractDetector):
     margin_ : ndarray of float64, shape (n_usable, K)
         Positive minus negative logits of every usable row and class; above 0 the class fits.
     raw_p_clean_ : ndarray of float64, shape (n_usable,)
-        The paper's clean probability, before calibration.
+        The paper's clean probability, before calibration (`selection.calibration`).
+    noise_matrix_ : ndarray, shape (K, K)
+        P(given | true) as the calibration estimates it; rows are true classes.
     classifier_ : CoOp
         The positive prompts with the adapted encoder; predicts, saves and loads.
 
@@ -91,7 +94,7 @@ class DualPrompts(AbstractDetector):
         class_names: Sequence[str] | None = None,
         visual_tuning: str = "none",
         visual_tuning_params: dict[str, Any] | None = None,
-        initial_text: str | None = None,
+        initial_text: str | None = "a photo of a",
         n_context: int = 16,
         epochs: int = 10,
         batch_size: int = 64,
@@ -243,13 +246,14 @@ class DualPrompts(AbstractDetector):
         # sigmoid saturates in the tails; a squashed margin keeps their order in 0..1
         score = 0.5 + 0.5 * margin / (1 + margin.abs())
         p = positive.double().softmax(dim=1).numpy()
+        p_clean, self.noise_matrix_ = calibrate_scores(score.numpy(), positive.numpy(), labels)
         self.margin_ = margins.numpy()
         self.raw_p_clean_ = np.clip(torch.sigmoid(margin).numpy(), 0, 1)
         return Detection(
             score.numpy(),
             ~clean.numpy(),
             p,
-            calibrate_margins(margin.numpy(), self.margin_, p, labels),
+            p_clean,
             fits_no_class=(margins <= 0).all(dim=1).numpy() & ~clean.numpy(),
         )
 

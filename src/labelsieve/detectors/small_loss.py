@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ..backbones import AbstractBackbone
+from ..core.validation import check_number
 from ..losses import make_loss
 from ..selection.loss_mixture import clean_probability_from_losses
 from ..tuners.coop import CoOp
@@ -31,6 +32,8 @@ class SmallLoss(AbstractDetector):
         Needed when fitted to features.
     loss : str
         Loss of the warm-up and of the mixture.
+    noise_rate : float, optional
+        The known share of wrong labels, in 0..1; unset, the mixture decides.
     epochs, batch_size, lr
         Of the warm-up; see `TrainingPlan`. An unset lr follows `default_plan`.
     random_state : int
@@ -47,6 +50,7 @@ class SmallLoss(AbstractDetector):
         *,
         class_names: Sequence[str] | None = None,
         loss: str = "ce",
+        noise_rate: float | None = None,
         epochs: int = 5,
         batch_size: int = 128,
         lr: float | None = None,
@@ -55,6 +59,7 @@ class SmallLoss(AbstractDetector):
         self.backbone = backbone
         self.class_names = class_names
         self.loss = loss
+        self.noise_rate = noise_rate
         self.epochs = epochs
         self.batch_size = batch_size
         self.lr = lr
@@ -63,6 +68,8 @@ class SmallLoss(AbstractDetector):
     def _detect(
         self, data: FitData, backbone: AbstractBackbone, checkpoint: Path | None
     ) -> Detection:
+        if self.noise_rate is not None:
+            check_number(self.noise_rate, name="noise_rate", low=0, high=1)
         tuner = CoOp(
             backbone,
             loss=self.loss,
@@ -79,4 +86,9 @@ class SmallLoss(AbstractDetector):
         p = logits.softmax(dim=1).numpy()
         tie_break = p[np.arange(len(p)), data.labels]
         score = np.clip(p_clean * (1 - 1e-6) + 1e-6 * tie_break, 0, 1)
-        return Detection(score, p_clean < 0.5, p, p_clean)
+        if self.noise_rate is None:
+            return Detection(score, p_clean < 0.5, p, p_clean)
+        largest = np.argsort(-losses, kind="stable")[: round(self.noise_rate * len(losses))]
+        flagged = np.zeros(len(losses), dtype=bool)
+        flagged[largest] = True
+        return Detection(score, flagged, p, p_clean)

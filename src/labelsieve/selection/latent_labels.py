@@ -33,6 +33,9 @@ FIRST_RATE = 0.3  # noise rate at the start of expectation-maximisation
 FIRST_SCALES = (0.0, 0.1, 0.2, 0.4, 0.7, 1.0, 1.5)  # tried on the zero-shot logits
 UNIFORM_ROUNDS = 2  # rounds with one noise rate for all pairs: a weak prior must not rename classes
 FULL_ROUNDS = 4  # rounds with the whole noise matrix
+MATRIX_STEPS = 20  # of expectation-maximisation where nothing but the noise matrix is learned
+SCALES = (0.3, 0.5, 0.7, 1.0, 1.4, 2.0)  # tried on the logits of a trained classifier
+SCALE_ROWS = 5_000  # on which they are compared
 STEPS = 8  # of L-BFGS in a maximisation step, which need not converge
 STACKING_ROUNDS = 5
 MOST_FOURIER = 256  # random Fourier features of every second repeat, one per 40 samples at most
@@ -113,6 +116,46 @@ def fit_latent_labels(
     posterior = softmax(log_posterior, axis=1)
     matrix = np.mean(matrices, axis=0)
     return LatentLabels(posterior, posterior[np.arange(len(labels)), labels], matrix)
+
+
+def posterior_of_logits(logits: FloatArray, labels: IntArray) -> tuple[FloatArray, FloatArray]:
+    """Posterior of the true label from class logits and given labels alone.
+
+    The scale of the logits and a noise matrix are fitted to the given labels by maximum
+    likelihood; nothing else is learned, so it suits logits of a model that was trained already.
+
+    Parameters
+    ----------
+    logits : ndarray, shape (N, K)
+        Of any classifier.
+    labels : ndarray of int64, shape (N,)
+        Given labels.
+
+    Returns
+    -------
+    posterior : ndarray of float64, shape (N, K)
+        P(true | image, given).
+    matrix : ndarray of float64, shape (K, K)
+        P(given | true); rows are true classes.
+    """
+    n, k = logits.shape
+    logits = np.asarray(logits, dtype=np.float64)
+    prior = float(k if n >= SAMPLES_PER_CELL * k * k else k * k)
+    some = np.linspace(0, n - 1, min(n, SCALE_ROWS)).astype(int)
+    best = (-np.inf, 0.0)
+    for scale in SCALES:
+        matrix = _fit_noise(scale * logits[some], labels[some], prior * len(some) / n)
+        likelihood = (softmax(scale * logits[some], axis=1) * matrix.T[labels[some]]).sum(axis=1)
+        best = max(best, (float(np.log(likelihood + 1e-30).mean()), scale))
+    matrix = _fit_noise(best[1] * logits, labels, prior)
+    return _posterior(best[1] * logits, matrix, labels), matrix
+
+
+def _fit_noise(logits: FloatArray, labels: IntArray, prior: float) -> FloatArray:
+    """The noise matrix of fixed logits: first one rate for all pairs, then the whole matrix."""
+    start = _uniform_noise(logits.shape[1], FIRST_RATE)
+    matrix = _fit_matrix(logits, start, labels, MATRIX_STEPS // 2, np.inf)
+    return _fit_matrix(logits, matrix, labels, MATRIX_STEPS, prior)
 
 
 def largest_expected_f1(p_clean: FloatArray) -> BoolArray:

@@ -22,9 +22,12 @@ def build_estimator(
     allowed = set(estimator.get_params(deep=False)) - {"backbone", "class_names"}
     unknown = sorted(set(params or {}) - allowed)
     if unknown:
+        hint = ""
+        if "visual_tuning" in unknown and registry.kind == "detector":
+            hint = ". The encoder is adapted by the detector dual-prompts (--detector dual-prompts)"
         raise InputError(
             f"{registry.kind} {name!r} has no parameter {', '.join(unknown)}; "
-            f"it takes {', '.join(sorted(allowed)) or 'none'}"
+            f"it takes {', '.join(sorted(allowed)) or 'none'}{hint}"
         )
     if "random_state" in allowed:
         estimator.set_params(random_state=random_state)

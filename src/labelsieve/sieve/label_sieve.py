@@ -35,8 +35,9 @@ class LabelSieve(BaseEstimator):
         A name from `DETECTORS`.
     detector_params : dict, optional
         Constructor arguments of the detector.
-    tuner : str
-        A name from `TUNERS`.
+    tuner : str, optional
+        A name from `TUNERS`. Left out, the classifier that the detector has learned (dual prompts
+        learn one, with the image encoder that they adapted), else "coop".
     tuner_params : dict, optional
         Constructor arguments of the tuner. Left out, "coop" minimises cross-entropy here: the
         labels that it sees have passed the sieve, and robust losses would learn less from them.
@@ -74,7 +75,7 @@ class LabelSieve(BaseEstimator):
         *,
         detector: str = DEFAULT_DETECTOR,
         detector_params: dict[str, Any] | None = None,
-        tuner: str = "coop",
+        tuner: str | None = None,
         tuner_params: dict[str, Any] | None = None,
         device: str = "auto",
         dtype: str = "auto",
@@ -117,8 +118,9 @@ class LabelSieve(BaseEstimator):
         self.detector_: AbstractDetector = build_estimator(
             DETECTORS, self.detector, self.detector_params, self.random_state
         )
-        self.classifier_: AbstractTuner = build_estimator(
-            TUNERS, self.tuner, self._tuner_params(), self.random_state
+        name = self.tuner or "coop"
+        tuner: AbstractTuner = build_estimator(
+            TUNERS, name, self._tuner_params(name), self.random_state
         )
         images = load_images(images)
         with self._timed("load_model"):
@@ -133,19 +135,25 @@ class LabelSieve(BaseEstimator):
         self.issues_ = self.detector_.issues_
         self.kept_labels_: IntArray = self._keep(images)
         with self._timed("tune"):
-            self.classifier_.set_params(backbone=self.backbone_)
-            self.classifier_.fit(
-                features,
-                images.with_labels(self.kept_labels_),
-                checkpoint=_below(workspace, "tuner"),
-            )
+            self.classifier_: AbstractTuner = self._tuned(tuner, features, images, workspace)
         self.noise_matrix_ = noise_matrix(self.detector_, images.given_labels)
         self.summary_ = summarize(self.detector_, images, self.noise_matrix_)
         return self
 
-    def _tuner_params(self) -> dict[str, Any] | None:
+    def _tuned(
+        self, tuner: AbstractTuner, features: Any, images: LabeledImages, workspace: Path | None
+    ) -> AbstractTuner:
+        """The detector's own classifier, or the tuner fitted to the labels that passed."""
+        learned = getattr(self.detector_, "classifier_", None)
+        if self.tuner is None and learned is not None:
+            return learned
+        tuner.set_params(backbone=self.backbone_)
+        kept = images.with_labels(self.kept_labels_)
+        return tuner.fit(features, kept, checkpoint=_below(workspace, "tuner"))
+
+    def _tuner_params(self, name: str) -> dict[str, Any] | None:
         """The given arguments, or those for labels that have passed the sieve."""
-        if self.tuner_params is None and self.tuner == "coop":
+        if self.tuner_params is None and name == "coop":
             return {"loss": "ce"}
         return self.tuner_params
 

@@ -150,9 +150,9 @@ def _per_class(
 
 
 def _per_pair(detector: AbstractDetector) -> list[dict[str, Any]]:
-    """Issues by (given, suggested), most first."""
+    """Issues by (given, suggested), most first; without those that fit no class."""
     table = detector.issues_.table
-    found = table[table["is_label_issue"]]
+    found = table[table["is_label_issue"] & table["suggested_label"].notna()]
     pairs = Counter(zip(found["given_label"], found["suggested_label"], strict=True))
     ordered = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))
     return [{"given": g, "suggested": s, "n": n} for (g, s), n in ordered]

@@ -1,0 +1,41 @@
+"""From a score that only orders labels to a probability that a label is right."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.isotonic import IsotonicRegression
+
+from ..core.validation import FloatArray, IntArray
+from .latent_labels import posterior_of_logits
+
+
+def calibrate_scores(
+    scores: FloatArray, logits: FloatArray, labels: IntArray
+) -> tuple[FloatArray, FloatArray]:
+    """Clean probability as a monotone function of a score, without any true label.
+
+    The class logits and the given labels tell, through a fitted noise matrix, how probable each
+    given label is (`posterior_of_logits`); isotonic regression of that on the score keeps the
+    order of the score and takes over its level. The noise rate that follows is the one that the
+    noise matrix explains.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (N,)
+        Low = worse; any scale.
+    logits : ndarray, shape (N, K)
+        Of the classifier that belongs to the score.
+    labels : ndarray of int64, shape (N,)
+        Given labels.
+
+    Returns
+    -------
+    p_clean : ndarray of float64, shape (N,)
+        In 0..1, non-decreasing in the score.
+    matrix : ndarray of float64, shape (K, K)
+        The noise matrix P(given | true); rows are true classes.
+    """
+    posterior, matrix = posterior_of_logits(logits, labels)
+    believed = posterior[np.arange(len(labels)), labels]
+    regression = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
+    return np.clip(regression.fit(scores, believed).predict(scores), 0.0, 1.0), matrix
