@@ -10,9 +10,10 @@ from labelsieve.data import load_images
 from labelsieve.losses import make_loss
 from labelsieve.tuners import TUNERS
 from labelsieve.tuners import training as loop
+from labelsieve.tuners.baseline import Baseline
 from labelsieve.tuners.fine_tune import FineTune
 from labelsieve.tuners.networks import TowerNetwork
-from labelsieve.tuners.pixel_training import Baseline, PixelTraining, seeded
+from labelsieve.tuners.pixel_training import PixelTraining, seeded
 from labelsieve.tuners.recipes import fine_tuning_plan
 from labelsieve.visual_tuning import VISUAL_TUNINGS
 from problems import write_colour_tree

@@ -8,7 +8,7 @@ import typer
 
 from ..core.exceptions import LabelSieveError
 from ..core.version import __version__
-from . import cache, demo, evaluate, noise, predict, report, scan, tune
+from . import adapt, cache, demo, evaluate, noise, predict, report, scan, tune
 
 app = typer.Typer(
     name="labelsieve",
@@ -18,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, scan, tune, predict, evaluate, noise, report):
+for verb in (demo, scan, tune, adapt, predict, evaluate, noise, report):
     app.command(verb.__name__.rpartition(".")[2])(verb.command)
 app.add_typer(cache.app, name="cache")
 

@@ -276,9 +276,8 @@ def _model_card(config: dict[str, Any]) -> str:
     training = f"{last['epoch'] + 1} epochs, last loss {last['loss']:.4f}" if last else "none"
     return (
         f"# An image classifier by labelsieve {config['labelsieve']}\n\n"
-        f"Class weights over the image features of `{config['model']['id']}` "
-        f"(commit {config['model']['commit'] or 'unknown'}), made by the tuner "
-        f"`{config['tuner']}`.\n\n"
+        f"Made of `{config['model']['id']}` (commit {config['model']['commit'] or 'unknown'}) by "
+        f"the tuner `{config['tuner']}`.\n\n"
         f"- classes ({len(names)}): {shown}\n- training: {training}\n{params}\n\n"
         "Use: `labelsieve predict THIS_FOLDER IMAGES -o predictions.parquet`\n\n"
         "It was fitted to labels that may be partly wrong; measure it on labels you trust with "

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from scipy.special import softmax
 
-from ..backbones import BACKBONES, AbstractBackbone, extract_features
+from ..backbones import AbstractBackbone, extract_features
 from ..backbones.image_models import ImageModel, load_encoder
 from ..backbones.pixels import MAX_BYTES, TrainingPixels
 from ..core.device import resolve_precision
@@ -20,21 +20,17 @@ from ..core.random import torch_generator
 from ..core.validation import (
     BoolArray,
     FloatArray,
-    check_choice,
     check_class_names,
     check_labels,
-    check_number,
 )
 from ..data import LabeledImages
-from ..losses import LOSSES
 from .base import NETWORK, AbstractTuner
+from .baseline import Baseline
 from .inputs import FitData
-from .networks import AbstractNetwork, HubNetwork, TowerNetwork
-from .pixel_training import Baseline, PixelTraining
+from .networks import AbstractNetwork, HubNetwork, make_network
+from .pixel_training import PixelTraining
 from .recipes import fine_tuning_plan
 from .training import train
-
-SELECTIONS = ("elr", "gmm", "small-loss")
 
 
 class FineTune(AbstractTuner):
@@ -179,10 +175,9 @@ class FineTune(AbstractTuner):
 
     def _fit(self, data: FitData, backbone: Any, checkpoint: Path | None) -> AbstractNetwork:
         assert data.images is not None
-        baseline = self._baseline()
+        baseline = Baseline(self.baseline, self.warmup_epochs, self.noise_rate, self.random_state)
+        baseline.check()
         accelerator = getattr(self, "_accelerator", None)
-        if isinstance(backbone, ImageModel):
-            self._check_full(backbone)
         plan = self._plan(backbone)
         network = self._network(backbone, data.class_names, torch_generator(self.random_state))
         pixels = self._pixels(data, network)
@@ -209,27 +204,6 @@ class FineTune(AbstractTuner):
         self.visual_tuning_ = getattr(network, "tuning", None)
         return network.eval()
 
-    def _baseline(self) -> Baseline:
-        """The loss and the selection, checked."""
-        check_choice(self.baseline, (*SELECTIONS, *LOSSES.names()), name="baseline")
-        check_number(self.warmup_epochs, name="warmup_epochs", low=0, integer=True)
-        if self.baseline == "small-loss" and self.noise_rate is None:
-            raise InputError(
-                "the baseline 'small-loss' needs noise_rate, the share of wrong labels (0..1); "
-                "where it is not known use 'gmm'"
-            )
-        rate = self.noise_rate or 0.0
-        check_number(rate, name="noise_rate", low=0.0, high=1.0)
-        return Baseline(self.baseline, self.warmup_epochs, rate, self.random_state)
-
-    def _check_full(self, source: ImageModel) -> None:
-        if self.visual_tuning != "full" or self.visual_tuning_params:
-            raise InputError(
-                f"visual_tuning={self.visual_tuning!r} needs the vision tower of a vision-language "
-                f"model ({', '.join(BACKBONES.names())}); {source.model_id} ({source.model_type}) "
-                "can only be trained in full: leave visual_tuning at 'full'"
-            )
-
     def _plan(self, backbone: Any) -> Any:
         named = ("epochs", "batch_size", "accumulate", "optimizer")
         named += ("lr", "momentum", "weight_decay")
@@ -243,13 +217,9 @@ class FineTune(AbstractTuner):
         self, backbone: Any, class_names: Sequence[str], generator: torch.Generator
     ) -> AbstractNetwork:
         """The untrained network."""
-        if isinstance(backbone, ImageModel):
-            network = HubNetwork(backbone, backbone.build(class_names, generator), len(class_names))
-            network.freeze_unused()
-            return network
-        return TowerNetwork(
+        return make_network(
             backbone,
-            len(class_names),
+            class_names,
             visual_tuning=self.visual_tuning,
             visual_tuning_params=self.visual_tuning_params,
             generator=generator,

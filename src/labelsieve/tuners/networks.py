@@ -13,9 +13,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ..backbones import AbstractBackbone
+from ..backbones import BACKBONES, AbstractBackbone
 from ..backbones.image_models import ImageModel, save_image_model
 from ..backbones.preprocessing import Preprocessing
+from ..core.exceptions import InputError
 from ..visual_tuning import make_visual_tuning
 
 
@@ -153,3 +154,48 @@ class HubNetwork(AbstractNetwork):
     def save(self, folder: Path) -> None:
         """Write a folder that transformers loads; whole or not at all."""
         save_image_model(self.model, self.preprocessing.processor, folder)
+
+
+def make_network(
+    backbone: AbstractBackbone | ImageModel,
+    class_names: Sequence[str],
+    *,
+    visual_tuning: str = "full",
+    visual_tuning_params: dict[str, Any] | None = None,
+    generator: torch.Generator,
+) -> AbstractNetwork:
+    """An untrained network on a vision-language model or an image classification model.
+
+    Parameters
+    ----------
+    backbone : AbstractBackbone or ImageModel
+        From `load_encoder`.
+    class_names : sequence of str
+        K names.
+    visual_tuning, visual_tuning_params
+        See `TowerNetwork`.
+    generator : torch.Generator
+        Draws what is not loaded.
+
+    Raises
+    ------
+    InputError
+        If an image classification model is to be tuned in part.
+    """
+    if isinstance(backbone, AbstractBackbone):
+        return TowerNetwork(
+            backbone,
+            len(class_names),
+            visual_tuning=visual_tuning,
+            visual_tuning_params=visual_tuning_params,
+            generator=generator,
+        )
+    if visual_tuning != "full" or visual_tuning_params:
+        raise InputError(
+            f"visual_tuning={visual_tuning!r} needs the vision tower of a vision-language model "
+            f"({', '.join(BACKBONES.names())}); {backbone.model_id} ({backbone.model_type}) can "
+            "only be trained in full: leave visual_tuning at 'full' and its parameters out"
+        )
+    network = HubNetwork(backbone, backbone.build(class_names, generator), len(class_names))
+    network.freeze_unused()
+    return network

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,32 +18,11 @@ from ..losses import make_loss
 from ..losses.elr import elr_loss, elr_targets
 from ..selection.loss_mixture import clean_probability_from_losses
 from ..selection.small_loss import forget_rate, keep_small_losses
+from .baseline import SELECTIONS, Baseline
 from .networks import AbstractNetwork
 from .training import PRECISIONS, AbstractTrainable
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """How labels are doubted during training.
-
-    Parameters
-    ----------
-    name : str
-        "elr", "gmm", "small-loss", or a name of `losses.LOSSES`.
-    warmup_epochs : int
-        Epochs before "gmm" selects, and of the rise of the rate of "small-loss".
-    noise_rate : float
-        The known share of wrong labels, for "small-loss".
-    random_state : int
-        Start of the mixture of "gmm".
-    """
-
-    name: str
-    warmup_epochs: int = 1
-    noise_rate: float = 0.0
-    random_state: int = 0
 
 
 class PixelTraining(AbstractTrainable):
@@ -82,8 +60,7 @@ class PixelTraining(AbstractTrainable):
         self.precision = PRECISIONS[precision]
         self.n_processes = 1 if accelerator is None else accelerator.num_processes
         self.rank = 0 if accelerator is None else accelerator.process_index
-        plain = baseline.name in ("elr", "gmm", "small-loss")
-        self.loss = make_loss("ce" if plain else baseline.name)
+        self.loss = make_loss("ce" if baseline.name in SELECTIONS else baseline.name)
         self.targets: Tensor | None = None
         if baseline.name == "elr":
             self.targets = torch.zeros(len(labels), network.embed_dim, device=network.device)
