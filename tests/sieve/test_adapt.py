@@ -16,6 +16,7 @@ from labelsieve.data import load_images
 from labelsieve.detectors.issues import LabelIssues, build_issues
 from labelsieve.sieve.adapt import adapt, model_of_scan
 from labelsieve.sieve.believed import believed_images
+from labelsieve.sieve.tune import tune
 from labelsieve.tuners import load_tuner
 from labelsieve.tuners.fine_tune import FineTune
 from problems import write_colour_tree
@@ -168,6 +169,21 @@ def test_the_kind_of_model_can_change(images, tiny_backbone, tmp_path):
         p = load_tuner(tmp_path / "m", backbone=given).predict_proba(images)
         expected = FineTune(backbone, **PARAMS).fit(images).predict_proba(images)
         np.testing.assert_array_equal(p, expected)
+
+
+@pytest.mark.parametrize("name", ["fft", "vpt", "vlpt"])
+def test_the_paradigms_run_by_name(name, images, tiny_clip_dir, tmp_path):
+    tune(images, tmp_path / "m", tuner=name, params={"epochs": 1}, model=str(tiny_clip_dir))
+    loaded = load_tuner(tmp_path / "m")
+    assert loaded.predict_proba(images).shape == (24, 3)
+
+
+def test_tune_takes_image_models(images, tmp_path):
+    resnet = build_image_model(tmp_path / "resnet", "resnet")
+    tune(images, tmp_path / "m", tuner="fft", params={"epochs": 1}, model=str(resnet))
+    assert load_tuner(tmp_path / "m").backbone_.model_type == "resnet"
+    with pytest.raises(InputError, match=r"resnet.*not supported"):
+        tune(images, tmp_path / "n", tuner="coop", model=str(resnet))
 
 
 def test_the_model_of_a_scan_is_found(tmp_path):

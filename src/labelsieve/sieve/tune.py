@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from ..backbones import AbstractBackbone, load_backbone
+from ..backbones import AbstractBackbone
 from ..core.exceptions import InputError
 from ..data import LabeledImages
 from ..tuners import TUNERS, AbstractTuner
@@ -64,7 +64,8 @@ def tune(
     ours = {"config.json", WORK}
     if out.exists() and any(out.iterdir()) and not any((out / name).exists() for name in ours):
         raise InputError(f"{out} holds files that are not of a classifier; name a new folder")
-    estimator.set_params(backbone=load_backbone(model, device=device, dtype=dtype, offline=offline))
+    loaded = estimator._load(model, device=device, dtype=dtype, offline=offline)
+    estimator.set_params(backbone=loaded)
     estimator.fit(images, checkpoint=out / WORK)
     estimator.save(out)
     shutil.rmtree(out / WORK, ignore_errors=True)
