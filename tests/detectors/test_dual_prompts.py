@@ -201,12 +201,6 @@ def test_the_mask_of_the_last_epoch_is_the_one_of_its_steps(tiny_backbone):
         DualPrompts(tiny_backbone, mask="best", **options).fit(x, given)
 
 
-def test_the_learning_rate_follows_the_logit_scale():
-    assert DualPrompts()._plan(100.0).lr == pytest.approx(0.03)
-    assert DualPrompts()._plan(10.0).lr == pytest.approx(3.0)
-    assert DualPrompts(lr=0.1)._plan(10.0).lr == 0.1
-
-
 def test_images_of_no_class_are_dropped_and_get_no_suggestion(tiny_backbone):
     x, given, _ = clustered_features(width=tiny_backbone.embed_dim)
     names = ("red", "green", "blue", "yellow")

@@ -23,7 +23,6 @@ from ..tuners.training import AbstractTrainable, TrainingPlan, train
 from .base import AbstractDetector, Detection
 
 FLOOR = 1e-5  # probabilities below it give no gradient
-PUBLISHED_LR = 0.03  # at a logit scale of 100
 MASKS = ("final", "last-epoch")
 
 
@@ -53,11 +52,8 @@ class DualPrompts(AbstractDetector):
         lose the classes in some seeds.
     n_context : int
         Context tokens M where drawn at random.
-    epochs, batch_size, momentum, weight_decay, accumulate, precision
+    epochs, batch_size, lr, momentum, weight_decay, accumulate, precision
         See `TrainingPlan`; no warm-up of the learning rate.
-    lr : float, optional
-        Unset, the published 0.03 for a logit scale of 100, times (100 / scale)^2 for another; see
-        `default_plan`.
     warmup_epochs : int
         First epochs in which every label counts as clean.
     warmup_loss : str
@@ -98,7 +94,7 @@ class DualPrompts(AbstractDetector):
         n_context: int = 16,
         epochs: int = 10,
         batch_size: int = 64,
-        lr: float | None = None,
+        lr: float = 0.03,
         momentum: float = 0.9,
         weight_decay: float = 5e-4,
         accumulate: int = 1,
@@ -140,7 +136,7 @@ class DualPrompts(AbstractDetector):
             self.history_ = train(
                 module,
                 len(data.labels),
-                self._plan(backbone.logit_scale),
+                self._plan(),
                 random_state=self.random_state,
                 checkpoint=checkpoint,
                 identity=[params, backbone.fingerprint, data.digest()],
@@ -179,12 +175,11 @@ class DualPrompts(AbstractDetector):
             agreement=self.agreement,
         )
 
-    def _plan(self, logit_scale: float) -> TrainingPlan:
-        lr = PUBLISHED_LR * (100.0 / logit_scale) ** 2 if self.lr is None else self.lr
+    def _plan(self) -> TrainingPlan:
         return TrainingPlan(
             self.epochs,
             self.batch_size,
-            lr,
+            self.lr,
             self.momentum,
             self.weight_decay,
             warmup_epochs=0,
