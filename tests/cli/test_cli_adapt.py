@@ -76,6 +76,7 @@ def test_bad_usage_says_what_to_do(place, tmp_path):
 
     fails("needs --issues FILE")
     fails("run `labelsieve scan DATA -o OUT` first", "--issues", tmp_path / "none.parquet")
+    fails("takes issues.parquet or the folder", "--issues", place / "out" / "issues.csv")
     fails("baseline='x' is not known", "--baseline", "x", "--backbone", place / "resnet")
     fails("no parameter rate", "--baseline", "ce", "--param", "rate=1")
 

@@ -8,7 +8,7 @@ from labelsieve.backbones.pixels import TrainingPixels
 from labelsieve.core.exceptions import InputError
 from labelsieve.data import load_images
 from labelsieve.losses import make_loss
-from labelsieve.tuners import TUNERS
+from labelsieve.tuners import TUNERS, load_tuner
 from labelsieve.tuners import training as loop
 from labelsieve.tuners.baseline import Baseline
 from labelsieve.tuners.fine_tune import FineTune
@@ -17,6 +17,7 @@ from labelsieve.tuners.pixel_training import PixelTraining, seeded
 from labelsieve.tuners.recipes import fine_tuning_plan
 from labelsieve.visual_tuning import VISUAL_TUNINGS
 from problems import write_colour_tree
+from tiny_siglip import build_tiny_siglip
 
 KINDS = ("ce", "sce", "elr", "gmm", "small-loss")
 
@@ -59,6 +60,16 @@ def test_every_visual_tuning_learns_colours(name, tiny_backbone, images):
     tuner = fine_tune(tiny_backbone, images, visual_tuning=name, epochs=6, lr=0.01)
     assert (tuner.predict(images) == images.given_labels).mean() > 0.5
     assert tuner.history_[-1]["loss"] < tuner.history_[0]["loss"]
+
+
+def test_siglip_is_trained_through_its_pooling(images, tmp_path):
+    folder = build_tiny_siglip(tmp_path / "siglip")
+    tuner = FineTune(str(folder), epochs=6, batch_size=8, lr=0.01).fit(images)
+    p = tuner.predict_proba(images)
+    assert (p.argmax(axis=1) == images.given_labels).mean() > 0.5
+    loaded = load_tuner(tuner.save(tmp_path / "m"))
+    np.testing.assert_array_equal(loaded.predict_proba(images), p)
+    assert set(tuner._tensors()) == {name for name, _ in tuner.classifier_.named_parameters()}
 
 
 def test_one_step_is_a_plain_step(tiny_backbone, images):
@@ -177,6 +188,17 @@ def test_unreadable_images_do_not_count(tiny_backbone, tmp_path, caplog):
         path.write_bytes(b"broken")
     with pytest.raises(InputError, match="none of the 24 images can be read"):
         fine_tune(tiny_backbone, images)
+
+
+def test_images_too_many_for_the_memory_are_decoded_when_needed(
+    tiny_backbone, tmp_path, monkeypatch
+):
+    root = write_colour_tree(tmp_path / "photos", per_class=8)
+    sorted((root / "green").glob("*.png"))[1].write_bytes(b"broken")
+    images = load_images(root)
+    kept = fine_tune(tiny_backbone, images, baseline="gmm", epochs=3)
+    monkeypatch.setattr("labelsieve.tuners.fine_tune.MAX_BYTES", 0)
+    assert same(fine_tune(tiny_backbone, images, baseline="gmm", epochs=3), kept)
 
 
 def test_bad_input_says_what_to_do(tiny_backbone, images):
