@@ -48,6 +48,9 @@ class CoOp(AbstractTuner):
         Of the class name: "end", "middle" or "front".
     class_specific : bool
         One context a class (CSC) instead of a shared one.
+    class_tokens : str
+        What stands in the place of the class name, for the study of PTNL: "names", "random",
+        "shuffled", "tuned" or "tuned-only"; see `PromptLearner`.
     shots : int, optional
         Images a class to train on, drawn at random; None uses all.
     n_views : int
@@ -69,6 +72,8 @@ class CoOp(AbstractTuner):
     ----------
     context_ : Tensor
         The learned context tokens, (M, d) or (K, M, d).
+    name_tokens_ : Tensor or None
+        The learned tokens of all class names, (T, d), where class names are tuned.
 
     Examples
     --------
@@ -86,6 +91,7 @@ class CoOp(AbstractTuner):
         n_context: int = 16,
         position: str = "end",
         class_specific: bool = False,
+        class_tokens: str = "names",
         shots: int | None = None,
         n_views: int = 1,
         visual_tuning: str = "none",
@@ -106,6 +112,7 @@ class CoOp(AbstractTuner):
         self.n_context = n_context
         self.position = position
         self.class_specific = class_specific
+        self.class_tokens = class_tokens
         self.shots = shots
         self.n_views = n_views
         self.visual_tuning = visual_tuning
@@ -118,9 +125,18 @@ class CoOp(AbstractTuner):
         self.warmup_epochs = warmup_epochs
         self.random_state = random_state
 
-    def _fit(
-        self, data: FitData, backbone: AbstractBackbone, checkpoint: Path | None
-    ) -> TextClassifier:
+    def training(
+        self, data: FitData, backbone: AbstractBackbone
+    ) -> tuple[FitData, _PromptTuning, TrainingPlan]:
+        """What `train` gets: the rows, the module and the plan; for analyses that look on.
+
+        Parameters
+        ----------
+        data : FitData
+            Usable rows; the shots are drawn from them.
+        backbone : AbstractBackbone
+            The loaded model.
+        """
         generator = numpy_generator(self.random_state)
         if self.shots is not None:
             check_number(self.shots, name="shots", low=1, integer=True)
@@ -132,6 +148,7 @@ class CoOp(AbstractTuner):
             position=self.position,
             class_specific=self.class_specific,
             initial_text=self.initial_text,
+            class_tokens=self.class_tokens,
             generator=torch_generator(generator),
         )
         module = _PromptTuning(
@@ -141,21 +158,27 @@ class CoOp(AbstractTuner):
             learner,
             make_loss(self.loss, **self.loss_params or {}),
         )
+        return data, module, self._plan(len(data.labels), backbone.logit_scale)
+
+    def _fit(
+        self, data: FitData, backbone: AbstractBackbone, checkpoint: Path | None
+    ) -> TextClassifier:
+        data, module, plan = self.training(data, backbone)
         params = {k: v for k, v in self.get_params(deep=False).items() if k != "backbone"}
         with module.images.active():
             self.history_ = train(
                 module,
                 len(data.labels),
-                self._plan(len(data.labels), backbone.logit_scale),
+                plan,
                 random_state=self.random_state,
                 checkpoint=checkpoint,
                 identity=[params, backbone.fingerprint, data.digest()],
                 description=f"tuning prompts ({self.loss})",
             )
-        self.context_ = learner.context.detach()
+        self.context_ = module.learner.context.detach()
         self.visual_tuning_ = module.images.tuning
         with torch.no_grad():
-            weights = encode_prompts(backbone, learner)
+            weights = encode_prompts(backbone, module.learner)
         return TextClassifier(weights, data.class_names, backbone.logit_scale, backbone.logit_bias)
 
     def _plan(self, n_rows: int, logit_scale: float) -> TrainingPlan:
@@ -185,7 +208,14 @@ class CoOp(AbstractTuner):
         return side
 
     def _tensors(self) -> dict[str, torch.Tensor]:
-        return {**super()._tensors(), "context": self.context_}
+        tensors = {**super()._tensors(), "context": self.context_}
+        if self.name_tokens_ is not None:
+            tensors["name_tokens"] = self.name_tokens_
+        return tensors
+
+    def _restore(self, config: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+        super()._restore(config, tensors)
+        self.name_tokens_ = tensors.get("name_tokens")
 
 
 class _PromptTuning(AbstractTrainable):
