@@ -1,4 +1,4 @@
-"""Learnable context tokens around frozen class-name tokens (CoOp; Zhou et al., IJCV 2022)."""
+"""Learnable context tokens around class-name tokens (CoOp; Zhou et al., IJCV 2022)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ..backbones.base import AbstractBackbone
 from ..core.exceptions import InputError, gather
 from ..core.random import torch_generator
 from ..core.validation import check_choice, check_class_names, check_number
+from .class_tokens import CLASS_TOKENS, TUNED, random_like, shuffled_names
 
 POSITIONS = ("end", "middle", "front")
 INITIAL_STD = 0.02
@@ -19,15 +20,19 @@ INITIAL_STD = 0.02
 
 @dataclass(frozen=True)
 class _Row:
-    """One prompt: frozen token ids, and the order of frozen (i >= 0) and context (-1-j) slots."""
+    """One prompt: frozen token ids, and the order of frozen (i >= 0) and context (-1-j) slots.
+
+    `name` are the slots of the class name.
+    """
 
     tokens: list[int]
     order: list[int]
+    name: list[int]
     end: int
 
 
 class PromptLearner(nn.Module):
-    """Prompts "<context> class name." with a trainable context.
+    """Prompts "<context> class name." with a trainable context, trainable names, or both.
 
     Parameters
     ----------
@@ -46,13 +51,20 @@ class PromptLearner(nn.Module):
     initial_text : str, optional
         Words whose token embeddings start the context; M is then their number of tokens. Without
         it the context is drawn from N(0, 0.02^2).
+    class_tokens : str
+        What stands in the place of the class name: "names" (frozen), "random" (frozen vectors as
+        many as the name has tokens), "shuffled" (the frozen name of another class), "tuned" (the
+        name, trained with the context) or "tuned-only" (the name, trained with a frozen context).
     generator : torch.Generator, optional
-        A CPU generator for the draw; default is one seeded with 0.
+        A CPU generator for the draws; default is one seeded with 0.
 
     Attributes
     ----------
     context : Parameter
-        Shape (M, d) or (K, M, d), float32: the only trainable tensor.
+        Shape (M, d) or (K, M, d), float32; frozen with class_tokens="tuned-only".
+    name_tokens : Parameter or None
+        Shape (T, d), float32: the tokens of all class names one after the other, where they are
+        trained.
     prefix_length : int
         Tokens before the class name in layout "end": start tokens and context.
     end : Tensor
@@ -65,8 +77,11 @@ class PromptLearner(nn.Module):
     """
 
     context: nn.Parameter
+    name_tokens: nn.Parameter | None
     frozen: Tensor
     slots: Tensor
+    name_rows: Tensor
+    name_slots: Tensor
     end: Tensor
     padding: Tensor
 
@@ -79,23 +94,32 @@ class PromptLearner(nn.Module):
         position: str = "end",
         class_specific: bool = False,
         initial_text: str | None = None,
+        class_tokens: str = "names",
         generator: torch.Generator | None = None,
     ):
         super().__init__()
         check_choice(position, POSITIONS, name="position")
+        check_choice(class_tokens, CLASS_TOKENS, name="class_tokens")
         self.class_names = check_class_names(class_names)
         self.position = position
         self.class_specific = class_specific
+        self.class_tokens = class_tokens
+        generator = torch_generator(0) if generator is None else generator
         context = _initial_context(backbone, n_context, initial_text, generator)
         n_context = len(context)
         if class_specific:
             context = _per_class(context, backbone, len(self.class_names), initial_text, generator)
-        rows = _rows(backbone, self.class_names, n_context, position)
+        names = self.class_names
+        if class_tokens == "shuffled":
+            names = shuffled_names(names, generator)
+        rows = _rows(backbone, names, n_context, position)
         self.prefix_length = len(backbone.frame[0]) + n_context
         self.full_length = backbone.context_length
         self.ends = tuple(row.end for row in rows)
         self._add_buffers(backbone, rows, n_context)
-        self.context = nn.Parameter(context.to(backbone.device))
+        context = context.to(backbone.device)
+        self.context = nn.Parameter(context, requires_grad=class_tokens != "tuned-only")
+        self._place_names(generator)
 
     def _add_buffers(self, backbone: AbstractBackbone, rows: list[_Row], n_context: int) -> None:
         longest = max(self.ends) + 1 if backbone.causal else self.full_length
@@ -107,6 +131,8 @@ class PromptLearner(nn.Module):
                     ids[k, at] = row.tokens[source]
                 else:
                     slots[k, -1 - source] = at
+        names = [(k, at) for k, row in enumerate(rows) for at in row.name]
+        name_rows, name_slots = torch.tensor(names, dtype=torch.long).T
         pad = torch.tensor([backbone.pad_id])
         with torch.no_grad():
             frozen, padding = backbone.embed_tokens(ids).float(), backbone.embed_tokens(pad).float()
@@ -114,12 +140,31 @@ class PromptLearner(nn.Module):
         self.register_buffer("frozen", frozen, **place)
         self.register_buffer("padding", padding, **place)
         self.register_buffer("slots", slots.to(backbone.device), **place)
+        self.register_buffer("name_rows", name_rows.to(backbone.device), **place)
+        self.register_buffer("name_slots", name_slots.to(backbone.device), **place)
         self.register_buffer("end", torch.tensor(self.ends).to(backbone.device), **place)
+
+    def _place_names(self, generator: torch.Generator) -> None:
+        """Random or trainable tokens in the place of the class names, where asked for."""
+        at = (self.name_rows, self.name_slots)
+        if self.class_tokens == "random":
+            self.frozen[at] = random_like(self.frozen[at], generator)
+        trained = nn.Parameter(self.frozen[at].clone()) if self.class_tokens in TUNED else None
+        self.register_parameter("name_tokens", trained)
 
     @property
     def n_context(self) -> int:
         """Number M of context tokens."""
         return self.context.shape[-2]
+
+    def tokens(self) -> Tensor:
+        """Embeddings of everything but the context, (K, L, d); its slots hold padding.
+
+        Differentiable in `name_tokens` where class names are trained.
+        """
+        if self.name_tokens is None:
+            return self.frozen
+        return self.frozen.index_put((self.name_rows, self.name_slots), self.name_tokens)
 
     def forward(self, full_context: bool = False) -> tuple[Tensor, Tensor]:
         """Token embeddings of all prompts and their pooled positions.
@@ -133,14 +178,14 @@ class PromptLearner(nn.Module):
         Returns
         -------
         embeddings : Tensor
-            Shape (K, L, d), differentiable in `context`; no positions added.
+            Shape (K, L, d), differentiable in what is trained; no positions added.
         end : Tensor
             Shape (K,), int64.
         """
         n_classes, length, width = self.frozen.shape
         rows = torch.arange(n_classes, device=self.frozen.device)[:, None]
         context = self.context.expand(n_classes, -1, -1)
-        embeddings = self.frozen.index_put((rows, self.slots), context)
+        embeddings = self.tokens().index_put((rows, self.slots), context)
         if full_context and length < self.full_length:
             more = self.padding.expand(n_classes, self.full_length - length, width)
             embeddings = torch.cat([embeddings, more], dim=1)
@@ -151,7 +196,7 @@ def _initial_context(
     backbone: AbstractBackbone,
     n_context: int,
     text: str | None,
-    generator: torch.Generator | None,
+    generator: torch.Generator,
 ) -> Tensor:
     """Start of the context, (M, d) float32: token embeddings of a text, or normal draws."""
     if text is None:
@@ -169,7 +214,7 @@ def _per_class(
     backbone: AbstractBackbone,
     n_classes: int,
     text: str | None,
-    generator: torch.Generator | None,
+    generator: torch.Generator,
 ) -> Tensor:
     """One context per class, (K, M, d): the same start from a text, else draws of its own."""
     if text is not None:
@@ -177,8 +222,7 @@ def _per_class(
     return _draw((n_classes, *context.shape), generator)
 
 
-def _draw(shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
-    generator = torch_generator(0) if generator is None else generator
+def _draw(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     return torch.randn(shape, generator=generator) * INITIAL_STD
 
 
@@ -214,10 +258,11 @@ def _row(backbone: AbstractBackbone, name: str, n_context: int, position: str) -
         *context[before:],
         *range(last, len(tokens)),
     ]
+    name_slots = [order.index(source) for source in range(first, last)]
     if not backbone.causal:
-        return _Row(tokens, order, backbone.context_length - 1)
+        return _Row(tokens, order, name_slots, backbone.context_length - 1)
     pooled = int(backbone.pooled_positions(torch.tensor([tokens]))[0])
-    return _Row(tokens, order, order.index(pooled))
+    return _Row(tokens, order, name_slots, order.index(pooled))
 
 
 def _continuation(backbone: AbstractBackbone, text: str) -> list[int]:

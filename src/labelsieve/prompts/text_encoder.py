@@ -50,7 +50,7 @@ def encode_prompts(
     Returns
     -------
     Tensor
-        Shape (K, D), float32, rows of length 1, differentiable in `learner.context`.
+        Shape (K, D), float32, rows of length 1, differentiable in what the learner trains.
 
     Raises
     ------
@@ -139,16 +139,16 @@ def _pack(lengths: Tensor, prefix: int, device: torch.device) -> _Packing:
 def _encode_shared(backbone: AbstractBackbone, learner: PromptLearner, chunk: slice) -> Tensor:
     """Features of the classes in `chunk`, (k, D)."""
     model, prefix = backbone.model, learner.prefix_length
-    frozen = learner.frozen[chunk]
+    tokens = learner.tokens()[chunk]
     lengths = torch.tensor(learner.ends[chunk]) + 1 - prefix
-    packing = _pack(lengths, prefix, frozen.device)
+    packing = _pack(lengths, prefix, tokens.device)
     positions = model.text_model.embeddings.position_embedding.weight
-    start = frozen[0, : prefix - learner.n_context]
-    own = frozen[:, prefix : prefix + packing.longest] + positions[prefix:][: packing.longest]
+    start = learner.frozen[0, : prefix - learner.n_context]
+    own = tokens[:, prefix : prefix + packing.longest] + positions[prefix:][: packing.longest]
     common = torch.cat([start, learner.context]) + positions[:prefix]
     own = own.flatten(0, 1).index_select(0, packing.slots)
     *layers, last = model.text_model.encoder.layers
-    parts = [common, own]  # apart in the first layer, where the class tokens need no gradient
+    parts = [common, own]  # apart in the first layer, where often only one needs a gradient
     for layer in layers:
         normed = [layer.layer_norm1(part) for part in parts]
         hidden = torch.cat(parts) + _attention(layer.self_attn, normed, packing)

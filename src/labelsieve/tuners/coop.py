@@ -176,6 +176,8 @@ class CoOp(AbstractTuner):
                 description=f"tuning prompts ({self.loss})",
             )
         self.context_ = module.learner.context.detach()
+        names = module.learner.name_tokens
+        self.name_tokens_ = None if names is None else names.detach()
         self.visual_tuning_ = module.images.tuning
         with torch.no_grad():
             weights = encode_prompts(backbone, module.learner)
