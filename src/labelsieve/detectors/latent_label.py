@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from ..backbones import AbstractBackbone
 from ..core.exceptions import InputError
-from ..core.validation import check_number
+from ..core.validation import FloatArray, IntArray, check_labels, check_number
 from ..prompts import resolve_templates, zero_shot_classifier
 from ..selection.latent_labels import fit_latent_labels, largest_expected_f1
 from ..tuners.inputs import FitData
@@ -41,6 +43,10 @@ class LatentLabel(AbstractDetector):
     ----------
     noise_matrix_ : ndarray, shape (K, K)
         Estimated P(given | true), rows are true classes.
+    known_labels_ : ndarray of int64, shape (N,), or None
+        The true labels that `fit` was told.
+    model_p_clean_ : ndarray of float64, shape (N,)
+        `p_clean_` without the row's own known label; NaN in rows that are not judged.
 
     Examples
     --------
@@ -64,6 +70,44 @@ class LatentLabel(AbstractDetector):
         self.n_repeats = n_repeats
         self.random_state = random_state
 
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        checkpoint: Path | None = None,
+        known_labels: IntArray | None = None,
+    ) -> LatentLabel:
+        """Judge the given labels; see `AbstractDetector.fit`.
+
+        Parameters
+        ----------
+        X, y, checkpoint
+            As for every detector.
+        known_labels : ndarray of int64, shape (N,), optional
+            True labels that a person has confirmed, -1 where none is known. They are observed in
+            the likelihood, beside the given labels. `p_clean_` is 1 or 0 there.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InputError
+            If the data, the parameters or the known labels cannot be used.
+        """
+        self.known_labels_ = None if known_labels is None else np.asarray(known_labels)
+        return super().fit(X, y, checkpoint=checkpoint)
+
+    def _known(self, data: FitData) -> IntArray | None:
+        """The known labels of the usable rows, checked."""
+        if self.known_labels_ is None:
+            return None
+        told = np.where(self.known_labels_ == -1, 0, self.known_labels_)
+        check_labels(told, data.n_rows, data.n_classes, name="known_labels")
+        return self.known_labels_[data.rows]
+
     def _detect(
         self, data: FitData, backbone: AbstractBackbone, checkpoint: Path | None
     ) -> Detection:
@@ -71,16 +115,22 @@ class LatentLabel(AbstractDetector):
         check_number(self.n_repeats, name="n_repeats", low=1, integer=True)
         if len(set(data.labels.tolist())) < 2:
             raise InputError("all given labels are of one class; at least two classes are needed")
+        known = self._known(data)
         templates = resolve_templates(self.templates)
         classifier = zero_shot_classifier(backbone, data.prompt_names, templates)
         found = fit_latent_labels(
             data.features,
             data.labels,
             classifier.logits(torch.as_tensor(data.features)).numpy(),
+            known_labels=known,
             n_folds=self.n_folds,
             n_repeats=self.n_repeats,
             random_state=self.random_state,
         )
         self.noise_matrix_ = found.noise_matrix
-        flagged = largest_expected_f1(found.p_clean)
+        self.model_p_clean_: FloatArray = np.full(data.n_rows, np.nan)
+        self.model_p_clean_[data.rows] = found.model_p_clean
+        flagged = largest_expected_f1(found.model_p_clean)
+        if known is not None:
+            flagged = np.where(known >= 0, known != data.labels, flagged)
         return Detection(found.p_clean, flagged, found.posterior, found.p_clean)

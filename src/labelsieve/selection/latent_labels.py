@@ -4,6 +4,8 @@
     p(given | x) = sum_t q(t | x) T[t, given]
     p_clean      = q(given | x) T[given, given] / p(given | x)
 
+Where the true label t of a sample is known, the sum has that one term, q(t | x) T[t, given].
+
 D is a linear correction of the zero-shot logits on image features, fitted out of fold, so no
 sample's evidence has seen its own label. All of it, the noise matrix T included, maximises the
 likelihood of the given labels by expectation-maximisation (Dempster et al., 1977; a noise matrix
@@ -54,11 +56,14 @@ class LatentLabels:
         The posterior of the given label.
     noise_matrix : ndarray of float64, shape (K, K)
         P(given | true), rows are true classes.
+    model_p_clean : ndarray of float64, shape (N,)
+        `p_clean` without the sample's own known label; the same where none is known.
     """
 
     posterior: FloatArray
     p_clean: FloatArray
     noise_matrix: FloatArray
+    model_p_clean: FloatArray
 
 
 def fit_latent_labels(
@@ -66,6 +71,7 @@ def fit_latent_labels(
     labels: IntArray,
     zero_shot_logits: FloatArray,
     *,
+    known_labels: IntArray | None = None,
     n_folds: int = 5,
     n_repeats: int = 4,
     random_state: int = 0,
@@ -80,6 +86,10 @@ def fit_latent_labels(
         Given labels.
     zero_shot_logits : ndarray, shape (N, K)
         Scaled similarities to the class names.
+    known_labels : ndarray of int64, shape (N,), optional
+        True labels that a person has confirmed, -1 where none is known. They enter the likelihood
+        beside the given labels, which stay as they are: the noise matrix counts these pairs.
+        Which samples were looked at may depend on the images and the given labels.
     n_folds : int
         Folds of the out-of-fold correction.
     n_repeats : int
@@ -97,25 +107,28 @@ def fit_latent_labels(
     zero_shot = zero_shot - zero_shot.mean(axis=1, keepdims=True)
     linear = _whiten(features)
     generator = np.random.default_rng(random_state)
+    known = np.full(len(labels), -1) if known_labels is None else np.asarray(known_labels)
     log_posterior, matrices = 0.0, []
     for repeat, seed in enumerate(generator.integers(2**31, size=n_repeats)):
         x = linear if repeat % 2 == 0 else _whiten(_with_fourier_features(features, linear, seed))
         folds = fold_of_each_row(labels, min(n_folds, len(labels)), int(seed))
-        posterior, matrix, likelihood = _fit_once(x, labels, zero_shot, folds)
+        posterior, matrix, likelihood = _fit_once(x, labels, known, zero_shot, folds)
         if np.diag(matrix).min() < 0.5:
             # Either more than half of a class is mislabeled, or a useless prior has renamed
             # classes: it surely has where another given label is the most frequent, else the fit
             # that explains the given labels better, out of fold, decides.
             renamed = (matrix.argmax(axis=1) != np.arange(len(matrix))).any()
-            alone = _fit_once(x, labels, np.zeros_like(zero_shot), folds)
+            alone = _fit_once(x, labels, known, np.zeros_like(zero_shot), folds)
             if renamed or alone[2] > likelihood:
                 log.warning("the class names do not help to explain the labels; left them out")
                 posterior, matrix, _ = alone
         log_posterior = log_posterior + np.log(posterior + 1e-30) / n_repeats
         matrices.append(matrix)
     posterior = softmax(log_posterior, axis=1)
-    matrix = np.mean(matrices, axis=0)
-    return LatentLabels(posterior, posterior[np.arange(len(labels)), labels], matrix)
+    rows, matrix = np.arange(len(labels)), np.mean(matrices, axis=0)
+    alone = posterior[rows, labels]
+    posterior = _observe(posterior, known)
+    return LatentLabels(posterior, posterior[rows, labels], matrix, alone)
 
 
 def posterior_of_logits(logits: FloatArray, labels: IntArray) -> tuple[FloatArray, FloatArray]:
@@ -213,12 +226,15 @@ def _with_fourier_features(
 
 
 def _fit_once(
-    x: FloatArray, labels: IntArray, zero_shot: FloatArray, folds: IntArray
+    x: FloatArray, labels: IntArray, known: IntArray, zero_shot: FloatArray, folds: IntArray
 ) -> tuple[FloatArray, FloatArray, float]:
-    """Posterior (N, K), noise matrix (K, K), mean log-likelihood for one assignment to folds."""
+    """Posterior (N, K), noise matrix (K, K), mean log-likelihood for one assignment to folds.
+
+    The posterior leaves out what is known of the sample itself.
+    """
     n, k = zero_shot.shape
     strength = float(k if n >= SAMPLES_PER_CELL * k * k else k * k)
-    first_scale, matrix = _trust_in_zero_shot(zero_shot, labels)
+    first_scale, matrix = _trust_in_zero_shot(zero_shot, labels, known)
     blank = np.zeros((x.shape[1], k), np.float32)
     fits = [_Correction(blank, first_scale) for _ in np.unique(folds)]
     correction, scale = np.zeros_like(zero_shot), np.full((n, 1), first_scale, np.float32)
@@ -226,16 +242,19 @@ def _fit_once(
         for fold, fit in enumerate(fits):
             seen, held = folds != fold, folds == fold
             target = _posterior(fit.logits(x[seen], zero_shot[seen]), matrix, labels[seen])
+            target = _observe(target, known[seen])
             fit.improve(x[seen], zero_shot[seen], target)
             correction[held] = x[held] @ fit.weights
             scale[held] = fit.scale
         prior = np.inf if round_ < UNIFORM_ROUNDS else strength
-        matrix = _fit_matrix(scale * zero_shot + correction, matrix, labels, 5, prior)
+        matrix = _fit_matrix(scale * zero_shot + correction, matrix, labels, 5, prior, known)
     weights = np.array([float(scale.mean()), 1.0])
-    return _stack([zero_shot, correction], weights, matrix, labels, strength)
+    return _stack([zero_shot, correction], weights, matrix, labels, known, strength)
 
 
-def _trust_in_zero_shot(zero_shot: FloatArray, labels: IntArray) -> tuple[float, FloatArray]:
+def _trust_in_zero_shot(
+    zero_shot: FloatArray, labels: IntArray, known: IntArray
+) -> tuple[float, FloatArray]:
     """The scale of the zero-shot logits, and one noise rate, that best explain the given labels.
 
     Without it, confident but useless logits (a domain the model never saw) would decide which
@@ -245,9 +264,8 @@ def _trust_in_zero_shot(zero_shot: FloatArray, labels: IntArray) -> tuple[float,
     for scale in FIRST_SCALES:
         logits = scale * zero_shot
         start = _uniform_noise(zero_shot.shape[1], FIRST_RATE)
-        matrix = _fit_matrix(logits, start, labels, 10, np.inf)
-        likelihood = (softmax(logits, axis=1) * matrix.T[labels]).sum(axis=1)
-        score = float(np.log(likelihood + 1e-30).mean())
+        matrix = _fit_matrix(logits, start, labels, 10, np.inf, known)
+        score = _log_likelihood(logits, matrix, labels, known)
         if score > best[0]:
             best = (score, scale, matrix)
     return best[1], best[2]
@@ -266,8 +284,35 @@ def _posterior(logits: FloatArray, matrix: FloatArray, labels: IntArray) -> Floa
         return softmax(logits + np.log(matrix.T[labels]), axis=1)
 
 
+def _observe(posterior: FloatArray, known: IntArray | None) -> FloatArray:
+    """The posterior with certainty in the rows whose true label is known (not -1)."""
+    if known is None or (known < 0).all():
+        return posterior
+    rows = np.flatnonzero(known >= 0)
+    observed = posterior.copy()
+    observed[rows] = 0.0
+    observed[rows, known[rows]] = 1.0
+    return observed
+
+
+def _log_likelihood(
+    logits: FloatArray, matrix: FloatArray, labels: IntArray, known: IntArray
+) -> float:
+    """Mean log-probability of the given labels, together with the true ones that are known."""
+    joint = softmax(logits, axis=1) * matrix.T[labels]
+    likelihood = joint.sum(axis=1)
+    rows = np.flatnonzero(known >= 0)
+    likelihood[rows] = joint[rows, known[rows]]
+    return float(np.log(likelihood + 1e-30).mean())
+
+
 def _fit_matrix(
-    logits: FloatArray, matrix: FloatArray, labels: IntArray, steps: int, prior: float
+    logits: FloatArray,
+    matrix: FloatArray,
+    labels: IntArray,
+    steps: int,
+    prior: float,
+    known: IntArray | None = None,
 ) -> FloatArray:
     """Expectation-maximisation of the noise matrix alone.
 
@@ -276,7 +321,7 @@ def _fit_matrix(
     """
     k = len(matrix)
     for _ in range(steps):
-        posterior = _posterior(logits, matrix, labels)
+        posterior = _observe(_posterior(logits, matrix, labels), known)
         counts = np.zeros((k, k))
         np.add.at(counts, labels, posterior)
         rate = float(np.clip(1 - np.trace(counts) / len(labels), 1e-3, 1 - 1 / k))
@@ -323,6 +368,7 @@ def _stack(
     weights: FloatArray,
     matrix: FloatArray,
     labels: IntArray,
+    known: IntArray,
     prior: float,
 ) -> tuple[FloatArray, FloatArray, float]:
     """Scales of the out-of-fold evidence and a class bias, by the likelihood of given labels."""
@@ -333,8 +379,8 @@ def _stack(
         return sum(w * e for w, e in zip(v, evidence, strict=False)) + v[len(evidence) :]
 
     for _ in range(STACKING_ROUNDS):
-        matrix = _fit_matrix(combine(v), matrix, labels, 3, prior)
-        target = _posterior(combine(v), matrix, labels)
+        matrix = _fit_matrix(combine(v), matrix, labels, 3, prior, known)
+        target = _observe(_posterior(combine(v), matrix, labels), known)
 
         def objective(v: FloatArray, target: FloatArray = target) -> tuple[float, FloatArray]:
             log_q = log_softmax(combine(v), axis=1)
@@ -343,11 +389,10 @@ def _stack(
             return -(target * log_q).sum() / n, np.append(slope, residual.sum(axis=0)) / n
 
         v = _minimize(objective, v, 10)
-    matrix = _fit_matrix(combine(v), matrix, labels, 3, prior)
+    matrix = _fit_matrix(combine(v), matrix, labels, 3, prior, known)
     logits = combine(v)
-    likelihood = (softmax(logits, axis=1) * matrix.T[labels]).sum(axis=1)
     posterior = _posterior(logits, matrix, labels).astype(float)
-    return posterior, matrix, float(np.log(likelihood + 1e-30).mean())
+    return posterior, matrix, _log_likelihood(logits, matrix, labels, known)
 
 
 def _minimize(
