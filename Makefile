@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint docs bench bench-quick glyph local clean
+.PHONY: demo test test-slow lint docs bench bench-quick glyph local deft clean
 
 demo: $(VENV)/core.stamp
 	$(BIN)/labelsieve demo -o demo-out
@@ -26,9 +26,10 @@ docs: $(VENV)/docs.stamp
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python benchmarks/prompt_step.py
+	$(BIN)/python benchmarks/visual_tuning.py
 
 bench-quick: $(VENV)/dev.stamp
-	$(BIN)/python benchmarks/prompt_step.py --quick
+	$(BIN)/python benchmarks/prompt_step.py --repeats 1
 
 # Pre-train the shipped mini-glyph again.
 glyph: $(VENV)/dev.stamp
@@ -37,6 +38,11 @@ glyph: $(VENV)/dev.stamp
 # Compare detectors on real images with human labels (needs the data; see docs/results/default-detector.md).
 local: $(VENV)/dev.stamp
 	$(BIN)/python benchmarks/default_detector.py
+
+# DeFT's tables on real images (needs the data; every finished cell is kept, so it can be stopped).
+deft: $(VENV)/dev.stamp
+	$(BIN)/python benchmarks/deft.py
+	$(BIN)/python benchmarks/no_class.py
 
 clean:
 	rm -rf $(VENV) build dist site demo-out

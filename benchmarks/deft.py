@@ -25,7 +25,7 @@ from labelsieve.detectors import DETECTORS
 from labelsieve.tuners import TUNERS
 from labelsieve.visual_tuning import VISUAL_TUNINGS
 
-HUMAN = ("worse", "random1", "aggre")
+HUMAN = ("worse", "random1", "aggre", "true labels")
 SYNTHETIC = (
     ("symmetric", 0.2),
     ("symmetric", 0.4),
@@ -35,7 +35,8 @@ SYNTHETIC = (
 )
 CHEAP = ("label-match", "small-loss mixture", "small-loss known rate", "dual-prompts none")
 TUNED = tuple(f"dual-prompts {name}" for name in VISUAL_TUNINGS.names() if name != "full")
-BASELINES = ("ce", "sce", "elr", "gmm", "small-loss")
+BASELINES = tuple(f"fft {name}" for name in ("ce", "sce", "elr", "gmm", "small-loss"))
+PARADIGMS = ("vpt ce", "vlpt ce")
 
 
 def label_sets(shared: Path, n_images: int | None, n_classes: int | None, seed: int):
@@ -45,7 +46,8 @@ def label_sets(shared: Path, n_images: int | None, n_classes: int | None, seed: 
     clean = load_images(data / "cifar10n_train.parquet", label_column="label")
     rows = np.sort(pick.permutation(len(clean))[: n_images or len(clean)])
     for name in HUMAN:
-        noisy = load_images(data / "cifar10n_train.parquet", label_column=f"label_{name}")
+        column = "label" if name == "true labels" else f"label_{name}"
+        noisy = load_images(data / "cifar10n_train.parquet", label_column=column)
         yield f"cifar10n {name}", noisy.subset(rows), clean.given_labels[rows]
     tiny = few_classes(load_images(data / "tinyimagenet_train.parquet"), n_classes)
     rows = np.sort(pick.permutation(len(tiny))[: n_images or len(tiny)])
@@ -92,10 +94,16 @@ def make_detector(method: str, backbone, rate: float, args, seed: int):
     )
 
 
-def fine_tune(backbone, images, labels, test, args, seed: int, **options) -> dict:
-    """Phase 2: full fine-tuning of the vision tower with a linear head on some labels."""
+def fine_tune(backbone, images, labels, test, args, seed, paradigm="fft", **options) -> dict:
+    """Phase 2: full fine-tuning of the vision tower with a linear head on some labels.
+
+    The paradigms vpt (deep prompts, linear head) and vlpt (deep prompts, prompts as the head) are
+    measured the same way, each with its own default learning rate.
+    """
     started = time.perf_counter()
-    tuner = TUNERS.get("fft")(backbone, epochs=args.epochs, random_state=seed, **options)
+    if paradigm == "fft":
+        options["lr"] = args.adapt_lr
+    tuner = TUNERS.get(paradigm)(backbone, epochs=args.epochs, random_state=seed, **options)
     tuner.fit(images.with_labels(labels))
     accuracy = float((tuner.predict(test) == test.given_labels).mean())
     return {"test_accuracy": accuracy, "adapt_seconds": round(time.perf_counter() - started, 1)}
@@ -139,7 +147,7 @@ def measure(args) -> None:
             for seed in range(args.seeds):
                 for case, images, truth in label_sets(args.shared, args.images, args.classes, seed):
                     key = f"{model} | {case} | {seed} | {method}"
-                    if key in records or not any(word in case for word in args.cases):
+                    if key in records or not args.wants(case):
                         continue
                     features = extract_features(images, backbone, cache=FeatureCache())
                     record = run_cell(method, backbone, features, images, truth, case, args, seed)
@@ -153,12 +161,15 @@ def measure(args) -> None:
 def run_cell(method, backbone, features, images, truth, case, args, seed) -> dict:
     """A detector with phase 2 on what it keeps, or a baseline that sees all given labels."""
     test = test_set(args.shared, case, args.test_images, args.classes)
-    if method.startswith("fft "):
-        options = {"baseline": method.removeprefix("fft ")}
+    paradigm, _, baseline = method.partition(" ")
+    if paradigm in ("fft", "vpt", "vlpt"):
         rate = float((images.given_labels != truth).mean())
-        if options["baseline"] == "small-loss":
+        options = {"loss" if paradigm == "vlpt" else "baseline": baseline}
+        if baseline == "small-loss":
             options["noise_rate"] = rate
-        found = fine_tune(backbone, images, images.given_labels, test, args, seed, **options)
+        found = fine_tune(
+            backbone, images, images.given_labels, test, args, seed, paradigm, **options
+        )
         return {"noise": rate} | found
     record, detector = detect(method, backbone, features, images, truth, args, seed)
     if method in args.adapt:
@@ -195,6 +206,9 @@ def markdown(records: dict, args) -> str:
             here = of_model[of_model[column].notna()]
             lines += [f"### {title}", ""]
             lines += pivot(here, column) + [""]
+    lines += ["## Reliability of the clean probability", ""]
+    lines += [f"![Reliability]({args.out.name}-reliability.svg)", ""]
+    lines += ["Dual prompts, all cells pooled, ten bins."]
     return "\n".join(lines)
 
 
@@ -214,11 +228,43 @@ def pivot(table: pd.DataFrame, column: str) -> list[str]:
     return lines
 
 
+def draw_reliability(records: dict, path: Path) -> None:
+    """Share of clean labels against clean probability, pooled over all cells of dual prompts."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(4.2, 4), layout="constrained")
+    axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, label="perfect")
+    for field, label, style in (
+        ("raw_reliability", "the paper's", "s--"),
+        ("reliability", "calibrated", "o-"),
+    ):
+        rows = [
+            (*row, int(row[0] * 10))
+            for record in records.values()
+            if "raw_reliability" in record
+            for row in record[field]
+        ]
+        table = pd.DataFrame(rows, columns=["p", "clean", "n", "bin"])
+        if len(table) == 0:
+            return
+        pooled = table.assign(p=table.p * table.n, clean=table.clean * table.n)
+        pooled = pooled.groupby("bin")[["p", "clean", "n"]].sum()
+        axes.plot(pooled.p / pooled.n, pooled.clean / pooled.n, style, label=label)
+    axes.set(xlabel="clean probability", ylabel="share of labels that are right")
+    axes.legend(frameon=False)
+    figure.savefig(path)
+    pyplot.close(figure)
+
+
 def write(args, records: dict) -> None:
-    """The records and the tables of what is measured so far."""
+    """The records, the tables and the reliability plot of what is measured so far."""
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.with_suffix(".json").write_text(json.dumps(records, indent=1) + "\n")
     args.out.with_suffix(".md").write_text(markdown(records, args).rstrip() + "\n")
+    draw_reliability(records, args.out.with_name(f"{args.out.name}-reliability.svg"))
 
 
 class Arguments(argparse.Namespace):
@@ -227,6 +273,11 @@ class Arguments(argparse.Namespace):
     def resume(self) -> bool:
         """Whether there are results to add to."""
         return self.out.with_suffix(".json").exists()
+
+    def wants(self, case: str) -> bool:
+        """Whether a label set is asked for; the true labels only by their name."""
+        words = [word for word in self.cases if "true" in word or "true" not in case]
+        return any(word in case for word in words)
 
     def about(self) -> str:
         """One paragraph on how the figures were made."""
@@ -237,9 +288,14 @@ class Arguments(argparse.Namespace):
             f"--epochs {self.epochs} --test-images {self.test_images}` with the methods and cases "
             f"that the tables show. Mean ± standard deviation over n seeds; a seed decides the "
             f"subset, the injected noise and the training. {images} images of a label set, "
-            f"{classes} classes of Tiny-ImageNet, {self.epochs} epochs in both phases. The known "
-            "rate of small-loss is the true one; nothing else was told the truth."
+            f"{classes} classes of Tiny-ImageNet, {self.epochs} epochs in both phases"
+            f"{self.rate()}. The known rate of small-loss is the true one; nothing else was told "
+            "the truth."
         )
+
+    def rate(self) -> str:
+        """The learning rate of phase 2, where it is not the published one."""
+        return "" if self.adapt_lr is None else f", learning rate {self.adapt_lr:g} in phase 2"
 
 
 def main() -> None:
@@ -247,8 +303,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
     parser.add_argument("--models", nargs="+", default=["mini-vlm-photo", "mini-vlm-tin"])
-    baselines = [f"fft {name}" for name in BASELINES]
-    parser.add_argument("--methods", nargs="+", default=[*CHEAP, *baselines, *TUNED])
+    every = [*CHEAP, *BASELINES, *PARADIGMS, *TUNED[1:]]
+    parser.add_argument("--methods", nargs="+", default=every)
     parser.add_argument("--adapt", nargs="*", default=[*CHEAP, *TUNED])
     parser.add_argument("--cases", nargs="+", default=["cifar", "tiny"])
     parser.add_argument("--seeds", type=int, default=3)
@@ -256,6 +312,7 @@ def main() -> None:
     parser.add_argument("--classes", type=int)
     parser.add_argument("--test-images", type=int)
     parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--adapt-lr", type=float, help="of phase 2; unset, the published one")
     parser.add_argument("--device", default="auto")
     parser.add_argument("-o", "--out", type=Path, default=Path("docs/results/deft"))
     args = parser.parse_args(namespace=Arguments())

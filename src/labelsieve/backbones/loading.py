@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from ..core.device import resolve_device, resolve_dtype
 from ..core.exceptions import InputError, MissingExtraError, ModelUnavailableError
@@ -168,7 +169,7 @@ def _load_parts(source: _Source) -> tuple[Any, Any, Any]:
             f"{source.location} needs a package that is not installed: {error}. "
             "For SigLIP run: pip install 'labelsieve[siglip]'"
         ) from error
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         known = ModelUnavailableError if source.commit else InputError
         raise known(f"the files of {source.location} cannot be loaded: {error}") from error
     return model, tokenizer, processor

@@ -316,6 +316,8 @@ def complementary_labels(
 class _DualPromptTuning(AbstractTrainable):
     """Positive and negative prompts against the image features of the training rows."""
 
+    seen: torch.Tensor
+
     def __init__(
         self,
         images: ImageSide,
