@@ -55,6 +55,32 @@ def test_equals_the_textbook_loop(warm_up):
     assert (dual.item(), similarity.item()) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("warm_up", [True, False])
+def test_gradients_equal_finite_differences_of_the_textbook_loop(warm_up):
+    g = torch.Generator().manual_seed(1)
+    positive = (20 + 3 * torch.randn(8, 4, generator=g, dtype=torch.float64)).requires_grad_()
+    negative = (20 + 3 * torch.randn(8, 4, generator=g, dtype=torch.float64)).requires_grad_()
+    labels = torch.randint(4, (8,), generator=g)
+    other = complementary_labels(labels, 4, g)
+    losses = dual_prompt_losses(positive, negative, labels, other, warm_up=warm_up)
+    sum(losses).backward()
+
+    def textbook_at(of_positive, of_negative, which):
+        return textbook(of_positive, of_negative, labels, other, warm_up)[which]
+
+    step = 1e-6
+    for i in range(8):
+        for k in range(4):
+            shift = torch.zeros(8, 4, dtype=torch.float64)
+            shift[i, k] = step
+            p, n = positive.detach(), negative.detach()
+            # L_dp sees the positive logits as constants, L_sim does not see the negative ones
+            slope = textbook_at(p, n + shift, 0) - textbook_at(p, n - shift, 0)
+            assert negative.grad[i, k].item() == pytest.approx(slope / (2 * step), abs=1e-6)
+            slope = textbook_at(p + shift, n, 1) - textbook_at(p - shift, n, 1)
+            assert positive.grad[i, k].item() == pytest.approx(slope / (2 * step), abs=1e-6)
+
+
 def test_gradients_are_routed_as_in_the_authors_code():
     positive, negative = POSITIVE.clone().requires_grad_(), NEGATIVE.clone().requires_grad_()
     arguments = (torch.tensor([0]), torch.tensor([2]))
