@@ -5,7 +5,8 @@ from .classifier import TextClassifier
 from .learner import POSITIONS, PromptLearner
 from .templates import TEMPLATES
 from .text_encoder import encode_prompts
-from .zero_shot import resolve_templates, zero_shot_classifier
+from .text_tower import TextTower
+from .zero_shot import class_texts, resolve_templates, zero_shot_classifier
 
 __all__ = [
     "CLASS_TOKENS",
@@ -13,6 +14,8 @@ __all__ = [
     "TEMPLATES",
     "PromptLearner",
     "TextClassifier",
+    "TextTower",
+    "class_texts",
     "encode_prompts",
     "resolve_templates",
     "zero_shot_classifier",

@@ -31,9 +31,9 @@ def shuffled_names(names: Sequence[str], generator: torch.Generator) -> tuple[st
     >>> shuffled_names(["cat", "dog"], torch.Generator())
     ('dog', 'cat')
     """
-    cycle = torch.randperm(len(names), generator=generator).tolist()
+    cycle: list[int] = torch.randperm(len(names), generator=generator).tolist()
     following = dict(zip(cycle, cycle[1:] + cycle[:1], strict=True))
-    return tuple(names[following[k]] for k in range(len(names)))
+    return tuple(str(names[following[k]]) for k in range(len(names)))
 
 
 def random_like(tokens: Tensor, generator: torch.Generator) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,20 +88,7 @@ class TextClassifier:
         InputError
             If the features are not finite, or have another width than the weights.
         """
-        if isinstance(features, Tensor):
-            features = features.detach().float().cpu().numpy()
-        array = check_features(features)
-        if array.shape[1] != self.weights.shape[1]:
-            raise InputError(
-                f"features have {array.shape[1]} columns, but the classifier was made for "
-                f"{self.weights.shape[1]}; use features of the same backbone"
-            )
-        out = np.empty((len(array), len(self.class_names)), dtype=np.float32)
-        for first in range(0, len(array), CHUNK_ROWS):
-            rows = torch.tensor(array[first : first + CHUNK_ROWS], device=self.weights.device)
-            probabilities = self.logits(normalize(rows, dim=-1)).softmax(dim=-1)
-            out[first : first + CHUNK_ROWS] = probabilities.cpu().numpy()
-        return out
+        return probabilities(self.logits, features, self.weights)
 
     def to_tensors(self) -> dict[str, Tensor]:
         """Everything but the class names as tensors, for a safetensors file."""
@@ -128,3 +116,38 @@ class TextClassifier:
             float(tensors["logit_scale"]),
             float(tensors["logit_bias"]),
         )
+
+
+def probabilities(
+    logits: Callable[[Tensor], Tensor], features: Any, weights: Tensor
+) -> npt.NDArray[np.float32]:
+    """Softmax of the logits of features, in chunks of rows.
+
+    Parameters
+    ----------
+    logits : callable
+        Normalised features (B, D) to logits (B, K).
+    features : array-like or Tensor
+        Shape (N, D), brought to length 1 here.
+    weights : Tensor
+        Shape (K, D): says the widths and the device.
+
+    Raises
+    ------
+    InputError
+        If the features are not finite, or have another width than the weights.
+    """
+    if isinstance(features, Tensor):
+        features = features.detach().float().cpu().numpy()
+    array = check_features(features)
+    if array.shape[1] != weights.shape[1]:
+        raise InputError(
+            f"features have {array.shape[1]} columns, but the classifier was made for "
+            f"{weights.shape[1]}; use features of the same backbone"
+        )
+    out = np.empty((len(array), len(weights)), dtype=np.float32)
+    for first in range(0, len(array), CHUNK_ROWS):
+        rows = torch.tensor(array[first : first + CHUNK_ROWS], device=weights.device)
+        chunk = logits(normalize(rows, dim=-1)).softmax(dim=-1)
+        out[first : first + CHUNK_ROWS] = chunk.cpu().numpy()
+    return out

@@ -51,11 +51,21 @@ def zero_shot_classifier(
     """
     names = check_class_names(class_names)
     chosen = resolve_templates(templates)
-    words = [" ".join(name.replace("_", " ").split()) for name in names]
-    texts = [template.replace("{}", word) for word in words for template in chosen]
-    features = backbone.encode_texts(texts, batch_size=batch_size)
+    features = backbone.encode_texts(class_texts(names, chosen), batch_size=batch_size)
     mean = features.view(len(names), len(chosen), -1).mean(dim=1)
     return TextClassifier(normalize(mean, dim=-1), names, backbone.logit_scale, backbone.logit_bias)
+
+
+def class_texts(class_names: Sequence[str], templates: Sequence[str]) -> list[str]:
+    """All class names in all templates, the templates of a class one after the other.
+
+    Examples
+    --------
+    >>> class_texts(["sea_lion"], ["a {}.", "the {}."])
+    ['a sea lion.', 'the sea lion.']
+    """
+    words = [" ".join(name.replace("_", " ").split()) for name in class_names]
+    return [template.replace("{}", word) for word in words for template in templates]
 
 
 def resolve_templates(templates: str | Sequence[str]) -> tuple[str, ...]:

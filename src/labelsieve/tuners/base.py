@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -48,6 +48,8 @@ class AbstractTuner(BaseEstimator):
 
     backbone: Any
     class_names: Sequence[str] | None
+    needs_labels: ClassVar[bool] = True
+    """Whether rows without a given label are left out; without need, no label is looked at."""
 
     classifier_: Any
     history_: list[dict[str, float]]
@@ -97,7 +99,7 @@ class AbstractTuner(BaseEstimator):
 
     def _usable(self, X: Any, y: Any, backbone: Any) -> FitData:
         """The rows that can be fitted."""
-        return fit_data(X, y, backbone, self.class_names)
+        return fit_data(X, y, backbone, self.class_names, needs_labels=self.needs_labels)
 
     def _probabilities(self, X: Any) -> tuple[FloatArray, BoolArray]:
         """Class probabilities (N, K) and which rows could be read (N,)."""

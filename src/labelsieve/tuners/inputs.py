@@ -13,6 +13,7 @@ import numpy as np
 from ..backbones import AbstractBackbone, FeatureCache, ImageFeatures, extract_features
 from ..core.exceptions import InputError
 from ..core.validation import (
+    BoolArray,
     FloatArray,
     IntArray,
     check_class_names,
@@ -159,7 +160,12 @@ def image_features(
 
 
 def fit_data(
-    X: Any, y: Any, backbone: AbstractBackbone, class_names: Sequence[str] | None
+    X: Any,
+    y: Any,
+    backbone: AbstractBackbone,
+    class_names: Sequence[str] | None,
+    *,
+    needs_labels: bool = True,
 ) -> FitData:
     """Bring images, or features with labels, into the form that methods fit.
 
@@ -173,6 +179,9 @@ def fit_data(
         Encodes the images.
     class_names : sequence of str, optional
         Needed with plain label arrays.
+    needs_labels : bool
+        Whether rows without a label are left out. Otherwise every readable row is used, and no
+        label is looked at: all are -1.
 
     Raises
     ------
@@ -185,7 +194,7 @@ def fit_data(
         labels, names, words = named.given_labels, named.class_names, named.prompt_names
         if class_names is not None:
             names = words = check_class_names(class_names)
-    elif y is None or class_names is None:
+    elif class_names is None or (y is None and needs_labels):
         raise InputError(
             "features come without labels or class names: pass y (class indices) to fit and "
             "class_names to the constructor"
@@ -194,14 +203,8 @@ def fit_data(
         names = words = check_class_names(class_names)
         labels = y
     n_rows = len(found.features)
-    labels = np.asarray(labels)
-    usable = np.flatnonzero(found.ok & (labels >= 0 if labels.shape == (n_rows,) else True))
-    if labels.shape == (n_rows,):
-        check_labels(labels[usable], len(usable), len(names))
-    else:
-        check_labels(labels, n_rows, len(names))
-    if len(usable) == 0:
-        raise InputError(f"none of the {n_rows} rows can be used: no readable image has a label")
+    labels = np.asarray(labels) if needs_labels else np.full(n_rows, -1)
+    usable = _usable_rows(found.ok, labels, len(names), needs_labels)
     return FitData(
         np.asarray(found.features)[usable],
         labels[usable].astype(np.int64),
@@ -212,3 +215,19 @@ def fit_data(
         dict(found.errors),
         named.subset(usable) if isinstance(named, LabeledImages) else None,
     )
+
+
+def _usable_rows(
+    readable: BoolArray, labels: IntArray, n_classes: int, needs_labels: bool
+) -> IntArray:
+    """Readable rows, and where labels are needed those that carry a valid one."""
+    n_rows, what = len(readable), "no image can be read"
+    if needs_labels:
+        what = "no readable image has a label"
+        if labels.shape != (n_rows,):
+            check_labels(labels, n_rows, n_classes)  # raises, with the shapes
+        readable = readable & (labels >= 0)
+        check_labels(labels[readable], int(readable.sum()), n_classes)
+    if not readable.any():
+        raise InputError(f"none of the {n_rows} rows can be used: {what}")
+    return np.flatnonzero(readable)

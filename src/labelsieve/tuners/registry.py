@@ -9,6 +9,11 @@ TUNERS = Registry(
     {
         "zero-shot": "labelsieve.tuners.zero_shot:ZeroShot",
         "coop": "labelsieve.tuners.coop:CoOp",
+        "classifier-r": "labelsieve.tuners.classifier:CosineClassifier",
+        "classifier-c": "labelsieve.tuners.classifier:classifier_c",
+        "tenc-ft": "labelsieve.tuners.text_encoder_tuning:TextEncoderTuning",
+        "tip-adapter": "labelsieve.tuners.tip_adapter:TipAdapter",
+        "robust-upl": "labelsieve.tuners.robust_upl:RobustUPL",
         "fft": "labelsieve.tuners.fine_tune:FineTune",
         "vpt": "labelsieve.tuners.paradigms:vpt",
         "vlpt": "labelsieve.tuners.paradigms:vlpt",
