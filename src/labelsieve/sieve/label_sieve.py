@@ -18,6 +18,8 @@ from ..detectors import DETECTORS, AbstractDetector
 from ..detectors.registry import DEFAULT_DETECTOR
 from ..tuners import TUNERS, AbstractTuner
 from .build import build_estimator
+from .decisions import Decisions, HeldLabels, hold
+from .held import fit_held
 from .summary import noise_matrix, summarize
 
 
@@ -55,7 +57,10 @@ class LabelSieve(BaseEstimator):
     classifier_ : AbstractTuner
         Predicts images or features, saves and loads.
     kept_labels_ : ndarray of int64, shape (N,)
-        Given labels, -1 where they look wrong: what the classifier was fitted to.
+        Given labels, -1 where they look wrong: what the classifier was fitted to. Labels that
+        people decided stand in their place.
+    held_ : HeldLabels or None
+        The decisions by row.
     summary_ : dict
         Counts, estimated noise rate, per-class and per-pair figures.
     noise_matrix_ : ndarray, shape (K, K)
@@ -92,7 +97,14 @@ class LabelSieve(BaseEstimator):
         self.offline = offline
         self.random_state = random_state
 
-    def fit(self, images: Any, y: None = None, *, workspace: Path | None = None) -> LabelSieve:
+    def fit(
+        self,
+        images: Any,
+        y: None = None,
+        *,
+        workspace: Path | None = None,
+        decisions: Decisions | None = None,
+    ) -> LabelSieve:
         """Run the pipeline on images (anything that `load_images` reads).
 
         Parameters
@@ -103,6 +115,8 @@ class LabelSieve(BaseEstimator):
             Ignored; labels come with the images.
         workspace : Path, optional
             Folder for checkpoints, so that an interrupted fit resumes.
+        decisions : Decisions, optional
+            What people decided about labels of `images`; confirmed labels are held fixed.
 
         Returns
         -------
@@ -111,7 +125,7 @@ class LabelSieve(BaseEstimator):
         Raises
         ------
         InputError
-            If the data, a name or a parameter cannot be used.
+            If the data, a name or a parameter cannot be used, or decisions are of other data.
         """
         self.timings_: dict[str, float] = {}
         # Built first: a wrong name or argument should not cost an extraction.
@@ -123,6 +137,7 @@ class LabelSieve(BaseEstimator):
             TUNERS, name, self._tuner_params(name), self.random_state
         )
         images = load_images(images)
+        self.held_: HeldLabels | None = None if decisions is None else hold(decisions, images)
         with self._timed("load_model"):
             self.backbone_ = load_backbone(
                 self.model, device=self.device, dtype=self.dtype, offline=self.offline
@@ -131,13 +146,17 @@ class LabelSieve(BaseEstimator):
             features = extract_features(images, self.backbone_, cache=FeatureCache())
         with self._timed("detect"):
             self.detector_.set_params(backbone=self.backbone_)
-            self.detector_.fit(features, images, checkpoint=_below(workspace, "detector"))
+            checkpoint = _below(workspace, "detector")
+            if self.held_ is None:
+                self.detector_.fit(features, images, checkpoint=checkpoint)
+            else:
+                fit_held(self.detector_, features, images, self.held_, checkpoint=checkpoint)
         self.issues_ = self.detector_.issues_
         self.kept_labels_: IntArray = self._keep(images)
         with self._timed("tune"):
             self.classifier_: AbstractTuner = self._tuned(tuner, features, images, workspace)
-        self.noise_matrix_ = noise_matrix(self.detector_, images.given_labels)
-        self.summary_ = summarize(self.detector_, images, self.noise_matrix_)
+        self.noise_matrix_ = noise_matrix(self.detector_, images.given_labels, self.held_)
+        self.summary_ = summarize(self.detector_, images, self.noise_matrix_, self.held_)
         return self
 
     def _tuned(
@@ -158,9 +177,15 @@ class LabelSieve(BaseEstimator):
         return self.tuner_params
 
     def _keep(self, images: LabeledImages) -> IntArray:
-        """Given labels with -1 where they look wrong, unless that empties a class."""
-        given = images.given_labels
-        kept = np.where(self.detector_.is_label_issue_, -1, given)
+        """Given labels with -1 where they look wrong, unless that empties a class.
+
+        What people decided stands in place of the given labels, and is never brought back.
+        """
+        given, issue = images.given_labels, self.detector_.is_label_issue_
+        if self.held_ is not None:
+            issue = issue & ~self.held_.decided
+            given = self.held_.training_labels(given)
+        kept = np.where(issue, -1, given)
         emptied = np.setdiff1d(given[given >= 0], kept[kept >= 0])
         return np.where(np.isin(given, emptied), given, kept)
 

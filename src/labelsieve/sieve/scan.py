@@ -17,6 +17,8 @@ from ..core.exceptions import InputError
 from ..core.serialization import atomic_path, write_json
 from ..core.version import __version__
 from ..data import LabeledImages
+from .decision_files import TABLE
+from .decisions import Decisions
 from .label_sieve import LabelSieve
 
 log = logging.getLogger(__name__)
@@ -50,6 +52,7 @@ def scan(
     *,
     source: dict[str, Any] | None = None,
     command: str = "",
+    decisions: Decisions | None = None,
     force: bool = False,
     finish: Callable[[Path, LabeledImages], Any] | None = None,
 ) -> ScanResult:
@@ -71,6 +74,8 @@ def scan(
         The arguments of `load_images`, for the record ("source" is the data itself).
     command : str
         What was typed, for the record.
+    decisions : Decisions, optional
+        What people decided; see `LabelSieve.fit`. They are written beside the results.
     force : bool
         Replace a finished scan.
     finish : callable, optional
@@ -85,12 +90,13 @@ def scan(
     Raises
     ------
     InputError
-        If the folder holds a finished scan (without `force`) or foreign files.
+        If the folder holds a finished scan (without `force`) or foreign files, or the decisions
+        do not fit the images.
     """
     out = Path(out)
     _claim(out, force)
     work, stage = out / WORK, out / WORK / "stage"
-    sieve.fit(images, workspace=work)
+    sieve.fit(images, workspace=work, decisions=decisions)
     shutil.rmtree(stage, ignore_errors=True)
     stage.mkdir(parents=True)
     sieve.issues_.save(stage)
@@ -98,6 +104,8 @@ def scan(
     write_json(stage / "summary.json", sieve.summary_)
     write_json(stage / "classes.json", list(images.class_names))
     _write_matrix(stage / "noise_matrix.csv", sieve, images)
+    if decisions is not None:
+        decisions.save(stage / TABLE)
     write_json(stage / "run.json", _run_record(sieve, images, source, command))
     if finish is not None:
         finish(stage, images)
@@ -147,9 +155,18 @@ def _run_record(
         },
         "model": {"id": sieve.backbone_.model_id, "commit": sieve.backbone_.commit},
         "data": (source or {}) | {"rule": images.rule, "n_images": len(images)},
+        "decisions": _decisions_record(sieve),
         "seed": sieve.random_state,
         "timings": sieve.timings_,
     }
+
+
+def _decisions_record(sieve: LabelSieve) -> dict[str, Any] | None:
+    """Where decisions came from and how many there were; they themselves are in decisions.csv."""
+    if sieve.held_ is None:
+        return None
+    given = sieve.held_.decisions
+    return {"source": given.origin, "n": len(given), **given.counts()}
 
 
 def _plain(params: dict[str, Any]) -> dict[str, Any]:
@@ -159,6 +176,7 @@ def _plain(params: dict[str, Any]) -> dict[str, Any]:
 def _publish(stage: Path, out: Path) -> None:
     """Move staged files into place; the record that marks a scan as finished goes last."""
     (out / "run.json").unlink(missing_ok=True)
+    (out / TABLE).unlink(missing_ok=True)  # of an earlier scan
     for item in sorted(stage.iterdir(), key=lambda path: path.name == "run.json"):
         target = out / item.name
         if target.is_dir():

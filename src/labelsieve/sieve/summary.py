@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from typing import Any
 
@@ -12,9 +11,8 @@ from ..core.validation import FloatArray, IntArray
 from ..data import LabeledImages
 from ..detectors import AbstractDetector
 from ..detectors.issues import ACTIONS
-
-CONFIDENCE = 0.9
-Z = 1.6449  # two-sided 90 % of a normal distribution
+from .decisions import HeldLabels
+from .estimates import decided_figures, estimate_errors, expected, noise_rate
 
 
 def clean_probability(detector: AbstractDetector) -> FloatArray:
@@ -25,10 +23,13 @@ def clean_probability(detector: AbstractDetector) -> FloatArray:
     return np.where(np.isnan(p), fallback, p)
 
 
-def noise_matrix(detector: AbstractDetector, given_labels: IntArray) -> FloatArray:
+def noise_matrix(
+    detector: AbstractDetector, given_labels: IntArray, held: HeldLabels | None = None
+) -> FloatArray:
     """Estimated P(given | true), shape (K, K); rows are true classes and sum to 1.
 
-    A detector that learns one (`noise_matrix_`) is believed. Otherwise the given label of each
+    A detector that learns one (`noise_matrix_`) is believed, unless it saw decided labels in place
+    of the given ones. Otherwise a decided row counts for its true class and the given label of each
     judged row counts with its clean probability, and the rest of the weight goes to the other
     classes in proportion to their probabilities. Entry (k, k) carries one pseudo-count, so a class
     that is nobody's true class reads as free of noise.
@@ -38,10 +39,12 @@ def noise_matrix(detector: AbstractDetector, given_labels: IntArray) -> FloatArr
     detector : AbstractDetector
         Fitted.
     given_labels : ndarray of int64, shape (N,)
-        The labels it was fitted to.
+        The labels of the data.
+    held : HeldLabels, optional
+        What people decided.
     """
     learned = getattr(detector, "noise_matrix_", None)
-    if learned is not None:
+    if learned is not None and (held is None or hasattr(detector, "known_labels_")):
         return learned
     judged = ~np.isnan(detector.label_score_)
     labels, clean = given_labels[judged], clean_probability(detector)
@@ -52,6 +55,10 @@ def noise_matrix(detector: AbstractDetector, given_labels: IntArray) -> FloatArr
     others[rows, labels] = 0.0
     weights = others / others.sum(axis=1, keepdims=True) * (1.0 - clean)[:, None]
     weights[rows, labels] = clean
+    if held is not None:
+        weights[held.decided[judged]] = 0.0
+        known = held.label[judged]
+        weights[rows[known >= 0], known[known >= 0]] = 1.0
     joint = np.zeros((n_classes, n_classes))  # given x true
     np.add.at(joint, labels, weights)
     joint = joint.T + np.eye(n_classes)
@@ -59,7 +66,10 @@ def noise_matrix(detector: AbstractDetector, given_labels: IntArray) -> FloatArr
 
 
 def summarize(
-    detector: AbstractDetector, images: LabeledImages, matrix: FloatArray
+    detector: AbstractDetector,
+    images: LabeledImages,
+    matrix: FloatArray,
+    held: HeldLabels | None = None,
 ) -> dict[str, Any]:
     """The content of summary.json.
 
@@ -71,6 +81,8 @@ def summarize(
         The data set.
     matrix : ndarray, shape (K, K)
         Estimated noise matrix.
+    held : HeldLabels, optional
+        What people decided.
 
     Returns
     -------
@@ -78,50 +90,22 @@ def summarize(
         Plain numbers and texts, ready for JSON.
     """
     table = detector.issues_.table
-    clean, flagged = clean_probability(detector), detector.is_label_issue_
+    found = estimate_errors(detector, held)
     judged = ~np.isnan(detector.label_score_)
     return {
         "n_images": len(table),
-        "n_unreadable": int((table["action"] == "unreadable").sum()),
+        "n_unreadable": int(np.isnan(detector.probabilities_[:, 0]).sum()),
         "n_unlabeled": int((images.given_labels < 0).sum()),
         "n_classes": len(images.class_names),
-        "n_label_issues": int(flagged.sum()),
+        "n_label_issues": int(detector.is_label_issue_.sum()),
         "actions": {action: int((table["action"] == action).sum()) for action in ACTIONS},
-        "noise_rate": _noise_rate(clean, bool(np.isfinite(detector.p_clean_[judged]).all())),
-        "expected": _expected(detector, clean, flagged[judged]),
-        "per_class": _per_class(detector, images, clean, judged),
+        "noise_rate": noise_rate(found),
+        "expected": expected(found),
+        "decisions": decided_figures(found, held),
+        "per_class": _per_class(detector, images, 1.0 - found.wrong, judged),
         "per_pair": _per_pair(detector),
         "noise_matrix_diagonal_mean": float(np.diag(matrix).mean()),
         "warnings": list(images.notes),
-    }
-
-
-def _noise_rate(clean: FloatArray, has_probabilities: bool) -> dict[str, Any]:
-    """Mean of 1 - p_clean with the spread that comes from the finite number of images."""
-    n, rate = len(clean), float((1 - clean).mean())
-    spread = clean * (1 - clean) if has_probabilities else np.full(n, rate * (1 - rate))
-    half = Z * math.sqrt(max(float(spread.sum()), float(n * rate * (1 - rate)))) / n
-    return {
-        "estimate": rate,
-        "interval": [max(0.0, rate - half), min(1.0, rate + half)],
-        "confidence": CONFIDENCE,
-        "method": ("mean of 1 - p_clean" if has_probabilities else "share of flagged labels")
-        + "; the interval covers the spread of a finite sample, not an error of the model",
-    }
-
-
-def _expected(
-    detector: AbstractDetector, clean: FloatArray, flagged: Any
-) -> dict[str, float | None]:
-    """Expected precision and recall of the flagged set, from p_clean; None without it."""
-    if np.isnan(detector.p_clean_[~np.isnan(detector.label_score_)]).any():
-        return {"precision": None, "recall": None, "n_errors": None}
-    wrong = 1.0 - clean
-    found, total = float(wrong[flagged].sum()), float(wrong.sum())
-    return {
-        "precision": found / int(flagged.sum()) if flagged.any() else None,
-        "recall": found / total if total > 0 else None,
-        "n_errors": total,
     }
 
 

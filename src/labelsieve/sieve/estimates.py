@@ -1,0 +1,183 @@
+"""How many given labels are wrong, from clean probabilities and from what people decided.
+
+Decided rows count exactly. The error probability w = 1 - p_clean of every other row is corrected
+by what was observed in the rows that were looked at, flagged and unflagged rows apart:
+
+    w' = sigmoid(logit(w) + d),   d solves   sum_i (y_i - sigmoid(logit(w_i) + d)) = d
+
+over the decided rows i, with y_i = 1 where the label turned out wrong and w_i the probability
+before the row's own decision. That is recalibration of the intercept alone (Cox, Biometrika 1958;
+Steyerberg, Clinical Prediction Models, ch. 15), with a standard normal prior on d so that a few
+decisions move it little. It holds for rows that were chosen by their score, worst first, where the
+plain share of wrong labels among them would be too high for the rest.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import expit, logit
+
+from ..core.validation import BoolArray, FloatArray
+from ..detectors import AbstractDetector
+from ..selection.latent_labels import largest_expected_f1
+from .decisions import HeldLabels
+
+CONFIDENCE = 0.9
+Z = 1.6449  # two-sided 90 % of a normal distribution
+LEAST = 1e-6  # probabilities are kept this far from 0 and 1 before their logit
+LARGEST_SHIFT = 40.0
+
+
+@dataclass(frozen=True)
+class ErrorEstimate:
+    """Error probabilities of the judged rows.
+
+    Attributes
+    ----------
+    wrong : ndarray, shape (M,)
+        Probability that the given label is wrong: 0 or 1 in decided rows, corrected elsewhere.
+    flagged : ndarray of bool, shape (M,)
+        Which labels look wrong, or are known to be.
+    decided : ndarray of bool, shape (M,)
+        Rows that people decided.
+    has_probabilities : bool
+        Whether the detector has a probability for every row that nobody decided; where it has
+        none, `wrong` is its flag.
+    corrections : dict
+        For "reviewed_flagged" and "reviewed_unflagged" rows, ``n``, ``n_wrong``, ``expected_wrong``
+        (by the model) and ``shift`` (d); None where there are none or the detector cannot say.
+    """
+
+    wrong: FloatArray
+    flagged: BoolArray
+    decided: BoolArray
+    has_probabilities: bool
+    corrections: dict[str, dict[str, float] | None]
+
+
+def estimate_errors(detector: AbstractDetector, held: HeldLabels | None = None) -> ErrorEstimate:
+    """Error probabilities from a fitted detector and decisions.
+
+    Parameters
+    ----------
+    detector : AbstractDetector
+        Fitted; with `held`, by `fit_held`.
+    held : HeldLabels, optional
+        What people decided.
+    """
+    judged = ~np.isnan(detector.label_score_)
+    flagged, clean = detector.is_label_issue_[judged], detector.p_clean_[judged]
+    decided = np.zeros(len(clean), dtype=bool) if held is None else held.decided[judged]
+    known = ~np.isnan(clean)
+    wrong = np.where(known, 1.0 - clean, flagged)
+    corrections: dict[str, dict[str, float] | None] = {
+        "reviewed_flagged": None,
+        "reviewed_unflagged": None,
+    }
+    alone = getattr(detector, "model_p_clean_", None)
+    if alone is not None and decided.any():
+        before = 1.0 - alone[judged]  # NaN where a decided image cannot be read
+        would_flag = np.zeros(len(before), dtype=bool)
+        seen = np.isfinite(before)
+        would_flag[seen] = largest_expected_f1(1.0 - before[seen])
+        for name, group in (("reviewed_flagged", would_flag), ("reviewed_unflagged", ~would_flag)):
+            looked_at, rest = group & decided & seen, group & ~decided
+            if looked_at.any():
+                shift = intercept_shift(before[looked_at], wrong[looked_at])
+                wrong[rest] = expit(logit(_inside(wrong[rest])) + shift)
+                corrections[name] = {
+                    "n": int(looked_at.sum()),
+                    "n_wrong": int(wrong[looked_at].sum()),
+                    "expected_wrong": float(before[looked_at].sum()),
+                    "shift": shift,
+                }
+    return ErrorEstimate(wrong, flagged, decided, bool(known[~decided].all()), corrections)
+
+
+def intercept_shift(probabilities: FloatArray, outcomes: FloatArray) -> float:
+    """The shift d of log-odds that fits outcomes best, under a standard normal prior on d.
+
+    Parameters
+    ----------
+    probabilities : ndarray, shape (M,)
+        Predicted probabilities of 1.
+    outcomes : ndarray, shape (M,)
+        0 or 1.
+
+    Examples
+    --------
+    >>> intercept_shift(np.array([0.5, 0.5]), np.array([1.0, 0.0]))
+    0.0
+    """
+    odds = logit(_inside(probabilities))
+
+    def slope(shift: float) -> float:
+        return float((outcomes - expit(odds + shift)).sum()) - shift
+
+    if slope(0.0) == 0.0:
+        return 0.0
+    return float(brentq(slope, -LARGEST_SHIFT, LARGEST_SHIFT))  # type: ignore[arg-type]
+
+
+def noise_rate(found: ErrorEstimate) -> dict[str, Any]:
+    """The share of wrong labels, with the spread of the rows that nobody decided."""
+    n, rate = len(found.wrong), float(found.wrong.mean())
+    rest = found.wrong[~found.decided]
+    half = 0.0
+    if len(rest):
+        uniform = float(rest.mean() * (1 - rest.mean())) * len(rest)
+        spread = float((rest * (1 - rest)).sum()) if found.has_probabilities else uniform
+        half = Z * math.sqrt(max(spread, uniform)) / n
+    method = "mean of 1 - p_clean" if found.has_probabilities else "share of flagged labels"
+    if found.decided.any():
+        method += f"; {int(found.decided.sum())} decided rows count exactly"
+    if any(found.corrections.values()):
+        method += ", and correct the model's probabilities of the others"
+    return {
+        "estimate": rate,
+        "interval": [max(0.0, rate - half), min(1.0, rate + half)],
+        "confidence": CONFIDENCE,
+        "method": method
+        + "; the interval covers the spread of a finite sample, not an error of the model",
+    }
+
+
+def expected(found: ErrorEstimate) -> dict[str, float | None]:
+    """Expected precision and recall of the flagged set; None without probabilities."""
+    if not found.has_probabilities:
+        return {"precision": None, "recall": None, "n_errors": None}
+    hits, total = float(found.wrong[found.flagged].sum()), float(found.wrong.sum())
+    return {
+        "precision": hits / int(found.flagged.sum()) if found.flagged.any() else None,
+        "recall": hits / total if total > 0 else None,
+        "n_errors": total,
+    }
+
+
+def decided_figures(found: ErrorEstimate, held: HeldLabels | None) -> dict[str, Any] | None:
+    """What was decided, and what is expected of the rows that are left; None without decisions."""
+    if held is None:
+        return None
+    left = ~found.decided
+    n_left = int((found.flagged & left).sum())
+    hits = float(found.wrong[found.flagged & left].sum())
+    told = found.has_probabilities
+    counts = {action: int((held.action == action).sum()) for action in ("keep", "relabel", "drop")}
+    return {
+        "n": len(held.decisions),
+        **counts,
+        "unsure": int((held.action == "unsure").sum()),
+        **found.corrections,
+        "n_flagged_left": n_left,
+        "expected_precision_left": hits / n_left if told and n_left else None,
+        "expected_errors_left": float(found.wrong[left].sum()) if told else None,
+    }
+
+
+def _inside(probabilities: FloatArray) -> FloatArray:
+    return np.clip(probabilities, LEAST, 1.0 - LEAST)
