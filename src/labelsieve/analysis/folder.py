@@ -1,0 +1,70 @@
+"""The output folder of an analysis: whole or absent, and never somebody else's files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..core.exceptions import InputError
+
+RUN_FILE = "analysis.json"
+"""What was run; by it a folder is known as the output of an analysis."""
+
+WORK = ".work"
+"""Sub-folder in which an unfinished analysis keeps what it has measured."""
+
+
+def check_target(out: Path | str, force: bool) -> Path:
+    """The absolute output folder, if an analysis may be written there.
+
+    Parameters
+    ----------
+    out : Path or str
+        A new or empty folder, or that of an interrupted run.
+    force : bool
+        Whether an earlier analysis may be replaced.
+
+    Raises
+    ------
+    InputError
+        If a file or other files are in the way, or an analysis without `force`.
+    """
+    target = Path(os.path.abspath(Path(out).expanduser()))
+    if target.exists() and not target.is_dir():
+        raise InputError(f"{target} is a file; name a new folder with -o")
+    held = {path.name for path in target.iterdir()} if target.exists() else set()
+    if RUN_FILE in held and not force:
+        raise InputError(f"{target} holds an analysis; add --force to replace it")
+    if held and not held & {RUN_FILE, WORK}:
+        raise InputError(
+            f"{target} holds files that are not of an analysis, which are not replaced, even with "
+            "--force; name a new folder with -o"
+        )
+    return target
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """A temporary folder beside `target` that takes its place when the block succeeds."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    mark = uuid.uuid4().hex[:8]
+    partial = target.with_name(f".labelsieve-{mark}.partial")
+    old = target.with_name(f".labelsieve-{mark}.old")
+    partial.mkdir()
+    try:
+        yield partial
+        if target.exists():
+            target.rename(old)
+        try:
+            partial.rename(target)
+        except OSError:
+            if old.exists():
+                old.rename(target)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
