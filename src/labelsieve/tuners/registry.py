@@ -9,6 +9,8 @@ TUNERS = Registry(
     {
         "zero-shot": "labelsieve.tuners.zero_shot:ZeroShot",
         "coop": "labelsieve.tuners.coop:CoOp",
+        "nlprompt": "labelsieve.tuners.nlprompt:NLPrompt",
+        "joapr": "labelsieve.tuners.joapr:JoAPR",
         "classifier-r": "labelsieve.tuners.classifier:CosineClassifier",
         "classifier-c": "labelsieve.tuners.classifier:classifier_c",
         "tenc-ft": "labelsieve.tuners.text_encoder_tuning:TextEncoderTuning",
