@@ -42,11 +42,34 @@ def command(
         float | None,
         typer.Option(min=0.0, max=1.0, help="Exit with 1 when the share of issues is over this."),
     ] = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV of accepted ids (a baseline, a former issues.csv, decisions): only other "
+            "issues count; without --fail-over, one is enough to fail."
+        ),
+    ] = None,
+    new_baseline: Annotated[
+        Path | None,
+        typer.Option("--write-baseline", help="Write the issues of this scan as accepted ones."),
+    ] = None,
+    decisions: Annotated[
+        Path | None,
+        typer.Option(
+            help="What people decided, held fixed: .csv, .sqlite of the review, .json of Label "
+            "Studio, or the folder of a reviewed scan."
+        ),
+    ] = None,
     config: common.Config = None,
     verbose: common.Verbose = 0,
     quiet: common.Quiet = False,
 ) -> None:
     """Find wrong labels: issues, a robust classifier and a report."""
+    from ..sieve.decision_files import read_decisions
+    from ..sieve.gate import check_gate, read_baseline, write_baseline
+
+    accepted = None if baseline is None else read_baseline(baseline)
+    decided = None if decisions is None else read_decisions(decisions)
     images = common.read_images(
         data, image_column, label_column, class_names, split, offline=offline
     )
@@ -76,15 +99,27 @@ def command(
                 "split": split,
             },
             command=common.command_line(),
+            decisions=decided,
             force=force,
             finish=lambda folder, found: write_report(folder, images=found),
         )
     except KeyboardInterrupt:
         say(f"interrupted; run the same command to continue from what {out} and the cache keep")
         raise typer.Exit(130) from None
-    _show(sieve, out, json)
-    if fail_over is not None and _share(sieve) > fail_over:
-        say(f"{_share(sieve):.2%} of the labels look wrong, over the allowed {fail_over:.2%}")
+    limit = 0.0 if fail_over is None and accepted is not None else fail_over
+    gate = check_gate(sieve.issues_, accepted, limit)
+    _show(sieve, out, json, gate)
+    if new_baseline is not None:
+        n = write_baseline(new_baseline, sieve.issues_, accepted, force=force)
+        say(f"baseline {new_baseline}: {n:,} accepted issues")
+    if accepted is not None:
+        _show_new(gate, json)
+    if not gate.passed:
+        what = "labels look wrong" if accepted is None else "labels are new issues"
+        say(
+            f"{len(gate.new):,} of {gate.n_judged:,} {what} ({gate.share:.2%}), over the allowed "
+            f"{gate.limit:.2%}"
+        )
         raise typer.Exit(1)
 
 
@@ -94,15 +129,31 @@ def _detector_params(visual_tuning: str, pairs: list[str] | None) -> dict[str, A
     return chosen | common.parse_params(pairs)
 
 
-def _share(sieve) -> float:
-    judged = sieve.issues_.table["label_score"].notna().sum()
-    return sieve.summary_["n_label_issues"] / max(judged, 1)
+def _show_new(gate, json: bool) -> None:
+    """List the issues that the baseline does not accept, one a line."""
+    if gate.n_unknown:
+        say(f"note: {gate.n_unknown:,} ids of the baseline are not in the data")
+    if json:
+        return
+    typer.echo(f"{len(gate.new):,} new issues, {gate.n_accepted:,} accepted")
+    for row in gate.new.itertuples():
+        suggested = "(no class)" if row.action == "drop" else row.suggested_label
+        typer.echo(
+            f"new  {_one_line(row.id)}  {_one_line(row.given_label)} -> {_one_line(suggested)}  "
+            f"{row.label_score:.3f}"
+        )
 
 
-def _show(sieve, out: Path, json: bool) -> None:
+def _one_line(text: object) -> str:
+    """Text without the control characters that would break a line or a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def _show(sieve, out: Path, json: bool, gate) -> None:
     summary = sieve.summary_
     if json:
-        common.print_json(summary)
+        record = gate.record()
+        common.print_json(summary if gate.limit is None else summary | {"gate": record})
         return
     from rich.console import Console
     from rich.table import Table
@@ -120,12 +171,24 @@ def _show(sieve, out: Path, json: bool) -> None:
     table = Table(title="worst first", title_justify="left", title_style="")
     for column in ("file", "given", "suggested", "score", "action"):
         table.add_column(column, justify="right" if column == "score" else "left", max_width=40)
-    worst = sieve.issues_.worst(10)
-    for row in worst[worst["is_label_issue"]].itertuples():
+    if summary["decisions"]:
+        console.print(_decided(summary["decisions"]))
+    worst = sieve.issues_.worst()
+    if sieve.held_ is not None:
+        worst = worst[~sieve.held_.decided[worst.index]]
+    for row in worst[worst["is_label_issue"]].head(10).itertuples():
         suggested = "(no class)" if row.action == "drop" else row.suggested_label
         cells = (row.file_name, row.given_label, suggested)
-        table.add_row(*(Text(str(c)) for c in cells), f"{row.label_score:.3f}", row.action)
+        table.add_row(*(Text(_one_line(c)) for c in cells), f"{row.label_score:.3f}", row.action)
     if table.row_count:
         console.print(table)
     console.print(Text(f"report {out / 'report.html'}\nissues {out / 'issues.csv'}"))
     console.print(Text(f"model  {out / 'model'}  (labelsieve predict {out} IMAGES -o FILE)"))
+
+
+def _decided(figures: dict[str, Any]) -> str:
+    """What the decisions say, and what is left."""
+    parts = [f"{figures[name]:,} {name}" for name in ("keep", "relabel", "drop", "unsure")]
+    line = f"{figures['n']:,} decisions ({', '.join(parts)}); {figures['n_flagged_left']:,} left"
+    precision = figures["expected_precision_left"]
+    return line if precision is None else f"{line}, of which about {precision:.0%} should be wrong"
