@@ -58,7 +58,7 @@ class AbstractVPT(AbstractVisualTuning):
 
         def hook(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
             hidden = args[0] if at == 0 else args[0][:, : -self.n_prompts]
-            rows = self.prompts[at].to(hidden.dtype).expand(len(hidden), -1, -1)
+            rows = self.prompts[at].to(hidden.dtype).expand(hidden.shape[0], -1, -1)
             return (torch.cat([hidden, rows], dim=1), *args[1:])
 
         return hook
