@@ -205,7 +205,7 @@ class DualPrompts(AbstractDetector):
         tuner.backbone_ = backbone
         tuner.class_names_, tuner.prompt_names_ = data.class_names, data.prompt_names
         tuner.history_ = self.history_
-        tuner.context_ = module.positive.context.detach()
+        tuner.context_, tuner.name_tokens_ = module.positive.context.detach(), None
         tuner.visual_tuning_ = module.images.tuning
         tuner.classifier_ = TextClassifier(
             weights, data.class_names, backbone.logit_scale, backbone.logit_bias

@@ -153,11 +153,12 @@ def posterior_of_logits(logits: FloatArray, labels: IntArray) -> tuple[FloatArra
     """
     n, k = logits.shape
     logits = np.asarray(logits, dtype=np.float64)
-    prior = float(k if n >= SAMPLES_PER_CELL * k * k else k * k)
+    # A free noise matrix would rather explain doubt as noise than lower the scale.
+    prior = float(SAMPLES_PER_CELL * k * k)
     some = np.linspace(0, n - 1, min(n, SCALE_ROWS)).astype(int)
     best = (-np.inf, 0.0)
     for scale in SCALES:
-        matrix = _fit_noise(scale * logits[some], labels[some], prior * len(some) / n)
+        matrix = _fit_noise(scale * logits[some], labels[some], prior)
         likelihood = (softmax(scale * logits[some], axis=1) * matrix.T[labels[some]]).sum(axis=1)
         best = max(best, (float(np.log(likelihood + 1e-30).mean()), scale))
     matrix = _fit_noise(best[1] * logits, labels, prior)
