@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from . import common
 
 DEFAULT_RATE = 0.2
-KINDS = "symmetric, pair-flip, class-dependent or instance-dependent."
+KINDS = "symmetric, pair-flip, class-dependent, instance-dependent or few-shot."
 
 
 def command(
@@ -37,11 +37,26 @@ def command(
             "--normalize", help="For instance-dependent: standardise the pixels of each image."
         ),
     ] = False,
+    shots: Annotated[
+        int | None,
+        typer.Option(min=1, help="For few-shot: images with the name of a class; 16 by default."),
+    ] = None,
+    wrong: Annotated[
+        int | None,
+        typer.Option(min=0, help="For few-shot: how many of them are of other classes; 4."),
+    ] = None,
+    confusions_from: Annotated[
+        str | None,
+        typer.Option(
+            help="For few-shot: model (hub id or directory) whose zero-shot confusions decide."
+        ),
+    ] = None,
     image_column: common.ImageColumn = None,
     label_column: common.LabelColumn = None,
     class_names: common.ClassNames = None,
     split: common.Split = None,
     seed: common.Seed = 0,
+    device: common.Device = "auto",
     offline: common.Offline = False,
     json: common.Json = False,
     force: common.Force = False,
@@ -49,21 +64,38 @@ def command(
     quiet: common.Quiet = False,
 ) -> None:
     """Write a data set with noisy labels beside the labels it had before."""
+    few_shot = {"shots": shots, "wrong": wrong, "confusions_from": confusions_from}
+    _check_kind(kind, few_shot, {"rate": rate, "matrix": matrix, "normalize": normalize or None})
     images = common.read_images(
         data, image_column, label_column, class_names, split, offline=offline
     )
-    from ..data import read_noise_matrix, write_noisy
+    if kind == "few-shot":
+        from ..sieve.few_shot_noise import write_few_shot_noise
 
-    noisy = write_noisy(
-        images,
-        out,
-        kind=kind,
-        rate=DEFAULT_RATE if rate is None and kind != "class-dependent" else rate,
-        matrix=None if matrix is None else read_noise_matrix(matrix, images.class_names),
-        normalize=normalize,
-        random_state=seed,
-        force=force,
-    )
+        noisy = write_few_shot_noise(
+            images,
+            out,
+            shots=16 if shots is None else shots,
+            n_wrong=4 if wrong is None else wrong,
+            confusions_from=confusions_from,
+            random_state=seed,
+            force=force,
+            device=device,
+            offline=offline,
+        )
+    else:
+        from ..data import read_noise_matrix, write_noisy
+
+        noisy = write_noisy(
+            images,
+            out,
+            kind=kind,
+            rate=DEFAULT_RATE if rate is None and kind != "class-dependent" else rate,
+            matrix=None if matrix is None else read_noise_matrix(matrix, images.class_names),
+            normalize=normalize,
+            random_state=seed,
+            force=force,
+        )
     for note in noisy.notes:
         common.say(f"note: {note}")
     if json:
@@ -75,3 +107,13 @@ def command(
         f"{noisy.expected_rate:.2%}): {out} "
         "(column `label`; the labels before are in `label_before_noise`)"
     )
+
+
+def _check_kind(kind: str, few_shot: dict[str, Any], others: dict[str, Any]) -> None:
+    """A flag that the kind would silently ignore is an error."""
+    from ..core.exceptions import gather
+
+    foreign = others if kind == "few-shot" else few_shot
+    remark = "is for other kinds" if kind == "few-shot" else "is for --kind few-shot"
+    given = [name.replace("_", "-") for name, value in foreign.items() if value is not None]
+    gather([f"--{name} {remark}; leave it out" for name in given], what=f"{kind} noise")

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from ..core.exceptions import InputError, UnreadableImageError
 from ..core.progress import progress
 from .class_names import CLASSES_FILE
+from .few_shot_noise import few_shot_noisy
 from .images import LabeledImages
 from .noise import NoisyLabels, inject_noise
 from .noise_matrix import write_noise_matrix
@@ -98,13 +99,75 @@ def write_noisy(
         normalize=normalize,
         random_state=random_state,
     )
-    settings = {"normalize": normalize, "random_state": int(random_state)}
+    _write_folder(
+        images, noisy, target, {"normalize": normalize, "random_state": int(random_state)}
+    )
+    return noisy
+
+
+def write_few_shot_noisy(
+    images: LabeledImages,
+    out: str | os.PathLike[str],
+    *,
+    shots: int = 16,
+    n_wrong: int = 4,
+    confusions: Any = None,
+    random_state: int,
+    force: bool = False,
+) -> NoisyLabels:
+    """Draw a few-shot set with wrong labels and write it as a folder, like `write_noisy`.
+
+    Only the chosen rows are written.
+
+    Parameters
+    ----------
+    images : LabeledImages
+    out : path
+        The new folder.
+    shots, n_wrong, confusions
+        See `few_shot_noisy`; with confusions the wrong labels follow them.
+    random_state : int
+        The seed; it is written down.
+    force : bool
+        Replace `out` if it is a folder that was written here.
+
+    Returns
+    -------
+    NoisyLabels
+        Of the chosen rows; the noise matrix is the realised one.
+
+    Raises
+    ------
+    InputError
+        If `out` is in the way, or an argument is out of range.
+    """
+    target = Path(os.path.abspath(Path(out).expanduser()))
+    _check_target(target, force)
+    kind, n_classes = "symmetric" if confusions is None else "confusion", len(images.class_names)
+    drawn = few_shot_noisy(
+        images.given_labels,
+        shots,
+        n_wrong,
+        kind=kind,
+        confusions=confusions,
+        n_classes=n_classes,
+        random_state=random_state,
+    )
+    chosen = images.subset(drawn.rows)
+    noisy = drawn.noisy_labels(chosen.given_labels, n_classes, rate=n_wrong / shots)
+    settings = {"shots": shots, "n_wrong": n_wrong, "wrong_labels": kind}
+    _write_folder(chosen, noisy, target, settings | {"random_state": int(random_state)})
+    return noisy
+
+
+def _write_folder(
+    images: LabeledImages, noisy: NoisyLabels, target: Path, settings: dict[str, Any]
+) -> None:
     with _new_folder(target) as folder:
         _write_table(images, noisy, folder / METADATA_FILE)
         _write_json(folder / CLASSES_FILE, list(images.class_names))
         write_noise_matrix(folder / MATRIX_FILE, noisy.transition, images.class_names)
         _write_json(folder / NOISE_FILE, _summary(images, noisy, settings))
-    return noisy
 
 
 def _check_target(target: Path, force: bool) -> None:

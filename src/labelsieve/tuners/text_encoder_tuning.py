@@ -20,8 +20,8 @@ from .inputs import FitData
 from .training import default_plan
 
 PREFIX = "text_tower."
-LR_FACTOR = 0.01
-"""Of the learning rate for prompts; far more weights move, and each a little moves the features."""
+LR_FACTOR = 0.1
+"""Of the learning rate for prompts, since all weights move at every step."""
 
 
 class TextEncoderTuning(AbstractTuner):
@@ -52,7 +52,7 @@ class TextEncoderTuning(AbstractTuner):
     epochs, batch_size : optional
         See `TrainingPlan`; unset, they follow `default_plan`.
     lr : float, optional
-        Learning rate; unset, a hundredth of that of `default_plan`, since a step moves all weights.
+        Learning rate; unset, a tenth of that of `default_plan`, since all weights move.
     momentum, weight_decay, warmup_epochs
         See `TrainingPlan`.
     random_state : int
