@@ -37,6 +37,9 @@ def mixture(shared: Path, host: str, foreign: str, backbone, args, seed: int):
     parts = []
     for name, n in ((host, args.images), (foreign, args.foreign)):
         images = load_images(shared / "data" / f"{name}.parquet", label_column="label")
+        if name == host and args.classes < len(images.class_names):
+            images = images.subset(images.given_labels < args.classes)
+            images = images.with_labels(images.given_labels, images.class_names[: args.classes])
         found = extract_features(images, backbone, cache=FeatureCache()).features
         rows = np.sort(generator.permutation(len(images))[:n])
         parts.append((images, found[rows], images.given_labels[rows]))
@@ -101,7 +104,8 @@ def markdown(records: list[dict], args) -> str:
         "# Images of no class",
         "",
         f"Command: `python benchmarks/no_class.py --seeds {args.seeds} --images {args.images} "
-        f"--foreign {args.foreign} --rate {args.rate}`. {args.images:,} images of the host with "
+        f"--foreign {args.foreign} --classes {args.classes} --rate {args.rate}`. {args.images:,} "
+        f"images of the (at most {args.classes}) first classes of the host with "
         f"symmetric noise of {args.rate:.0%}, {args.foreign:,} images of the other data set under "
         f"random labels; mean ± standard deviation over {args.seeds} seeds. AUROC: foreign against "
         "mislabeled images of the host, 0.5 is chance. Dual prompts on frozen features.",
@@ -121,8 +125,9 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
     parser.add_argument("--models", nargs="+", default=["mini-vlm-photo", "mini-vlm-tin"])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--images", type=int, default=4000)
-    parser.add_argument("--foreign", type=int, default=400)
+    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--foreign", type=int, default=200)
+    parser.add_argument("--classes", type=int, default=20, help="first classes of the host")
     parser.add_argument("--rate", type=float, default=0.2)
     parser.add_argument("-o", "--out", type=Path, default=Path("docs/results/no-class"))
     args = parser.parse_args()
