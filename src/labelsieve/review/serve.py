@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-import secrets
 import socket
 from pathlib import Path
 from typing import Any
 
 from ..core.exceptions import InputError, MissingExtraError, gather
-from .session import ReviewSession
+from .address import new_token, remember, remembered
+from .session import HIDDEN, ReviewSession
 
 LOOPBACK_NAMES = ("localhost",)
 
@@ -24,7 +24,7 @@ class ReviewServer:
     host : str
         Name or address to bind to.
     port : int
-        0 takes a free one.
+        0 takes that of the last server of this folder, or a free one.
     allow_network : bool
         Must be True for a host that other machines can reach.
     reviewer : str
@@ -66,9 +66,8 @@ class ReviewServer:
         network = not is_loopback(host)
         check_address(host, port, network=network, allow_network=allow_network)
         self.session = ReviewSession(Path(folder), reviewer=reviewer)
-        self.token = secrets.token_urlsafe(24)
         try:
-            self.socket = bind(host, port)
+            self.socket, self.token = self._listen(host, port, network)
         except InputError:
             self.session.close()
             raise
@@ -90,6 +89,21 @@ class ReviewServer:
                 timeout_graceful_shutdown=3,
             )
         )
+
+    def _listen(self, host: str, port: int, network: bool) -> tuple[socket.socket, str]:
+        """A socket and a key: those of the last server where nobody else can reach them."""
+        if network:
+            return bind(host, port), new_token()
+        kept = self.session.folder / HIDDEN
+        last, token = remembered(kept)
+        try:
+            bound = bind(host, port or last)
+        except InputError:
+            if port:
+                raise
+            bound = bind(host, 0)
+        remember(kept, int(bound.getsockname()[1]), token)
+        return bound, token
 
     def run(self) -> None:
         """Serve until interrupted, then close the file of the decisions."""
