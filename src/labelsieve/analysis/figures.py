@@ -62,7 +62,7 @@ def panels(
     share_y : bool
         Whether all axes have the same vertical range.
     """
-    columns = min(columns, n)
+    columns = min(columns, n if n != 4 else 2)
     rows = -(-n // columns)
     with mpl.rc_context(SETTINGS):
         figure = Figure(figsize=(8.0, height * rows + 0.4), layout="constrained")
@@ -73,11 +73,30 @@ def panels(
     return figure, axes[:n]
 
 
+def log_axis(ax: Axes) -> None:
+    """A logarithmic vertical axis whose ticks read 0.2, 1, 20."""
+    ax.set_yscale("log")
+    ax.yaxis.set_major_formatter(plain_number)
+    ax.yaxis.set_minor_formatter(plain_number)
+
+
+def plain_number(value: float, position: int | None = None) -> str:
+    """A tick label for the leading digits 1, 2 and 5; others stay without one."""
+    leading = f"{value:e}"[0] if value > 0 else ""
+    return f"{value:g}" if leading in ("1", "2", "5") else ""
+
+
 def legend_below(figure: Figure, axes: Axes, *, columns: int = 6) -> None:
     """One legend for the whole figure, with the lines of one of its axes."""
     handles, labels = axes.get_legend_handles_labels()
     with mpl.rc_context(SETTINGS):
         figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(labels)))
+
+
+def panel_legend(axes: Axes) -> None:
+    """A legend below one panel, for panels whose lines differ."""
+    with mpl.rc_context(SETTINGS):
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), fontsize=8)
 
 
 def save_figure(figure: Figure, folder: Path, name: str) -> None:

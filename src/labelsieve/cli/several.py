@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import typer
+from typing import Any
+
 from typer.core import TyperCommand
 
 
@@ -12,7 +13,7 @@ class SeveralValues(TyperCommand):
     A positional argument therefore comes before them, as the usage line shows it.
     """
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Repeat the flag before every further value."""
         repeatable = {
             name
