@@ -15,5 +15,10 @@ EXPORTS = Registry(
     {
         "weights": "labelsieve.export.weights:export_weights",
         "onnx": "labelsieve.export.onnx:export_onnx",
+        "csv": "labelsieve.export.csv:export_csv",
+        "cleanlab": "labelsieve.export.cleanlab:export_cleanlab",
+        "fiftyone": "labelsieve.export.fiftyone:export_fiftyone",
+        "label-studio": "labelsieve.export.label_studio:export_label_studio",
+        "hf": "labelsieve.export.hf:export_hf",
     },
 )

@@ -136,8 +136,19 @@ def write_hf(images: LabeledImages, before: Any, folder: Path) -> None:
             tables.append(pa.Table.from_pylist(rows, schema=schema))
             rows = []
     tables.append(pa.Table.from_pylist(rows, schema=schema))
-    table = pa.concat_tables(tables)
-    datasets.Dataset(datasets.table.InMemoryTable(table)).save_to_disk(str(folder))
+    save_dataset(pa.concat_tables(tables), folder)
+
+
+def save_dataset(table: pa.Table, folder: Path) -> None:
+    """Save a table with Hugging Face's features in its schema as a data set, without a word."""
+    datasets = import_datasets()
+    quiet = datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        datasets.Dataset(datasets.table.InMemoryTable(table)).save_to_disk(str(folder))
+    finally:
+        if not quiet:
+            datasets.enable_progress_bars()
 
 
 def import_datasets() -> Any:

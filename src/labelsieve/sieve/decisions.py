@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import logging
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from ..data.class_names import clean_name
 
 ACTIONS = ("keep", "relabel", "drop", "unsure")
 COLUMNS = ("id", "action", "label", "reviewer", "time")
+log = logging.getLogger(__name__)
 SHOWN = 5  # examples in an error message
 
 
@@ -141,7 +143,8 @@ def hold(decisions: Decisions, images: LabeledImages) -> HeldLabels:
     """Find the rows and classes that decisions name.
 
     A "relabel" to the label that a row already has is a "keep"; a "keep" where no label is given
-    decides nothing.
+    decides nothing. A row to be dropped may be gone already, if the decisions name others that are
+    there; that is logged.
 
     Parameters
     ----------
@@ -160,11 +163,11 @@ def hold(decisions: Decisions, images: LabeledImages) -> HeldLabels:
     classes = {name: k for k, name in enumerate(images.class_names)}
     action = np.full(len(images), "", dtype=object)
     label = np.full(len(images), -1, dtype=np.int64)
-    unknown, problems = [], []
+    unknown, gone, problems = [], [], []
     for decision in decisions.rows:
         row = rows.get(decision.id)
         if row is None:
-            unknown.append(decision.id)
+            (gone if decision.action == "drop" else unknown).append(decision.id)
             continue
         given = int(images.given_labels[row])
         named = _class_index(decision.label, classes)
@@ -182,6 +185,10 @@ def hold(decisions: Decisions, images: LabeledImages) -> HeldLabels:
             same = decision.action == "relabel" and named == given
             action[row] = "keep" if same else decision.action
             label[row] = {"keep": given, "relabel": named}.get(str(action[row]), -1)
+    if gone and not action.any():
+        unknown += gone
+    elif gone:
+        log.warning("%d images to be dropped are not in the data, such as %r", len(gone), gone[0])
     gather(
         _unknown_ids(unknown, images) + _few(problems),
         what=f"decisions of {decisions.origin} do not fit the data",
