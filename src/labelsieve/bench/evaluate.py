@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..core.exceptions import InputError
+from ..core.validation import IntArray
 from ..data import LabeledImages
 from ..tuners import AbstractTuner
 from .metrics import classification_metrics
@@ -32,16 +33,34 @@ def evaluate(tuner: AbstractTuner, images: LabeledImages) -> dict[str, Any]:
     InputError
         If the data has classes that the classifier does not know.
     """
-    position = {name: k for k, name in enumerate(tuner.class_names_)}
+    labels = true_labels(tuner.class_names_, images)
+    labeled = np.flatnonzero(images.given_labels >= 0)
+    probabilities = tuner.predict_proba(images.subset(labeled))
+    return classification_metrics(probabilities, labels[labeled], tuner.class_names_)
+
+
+def true_labels(class_names: tuple[str, ...], images: LabeledImages) -> IntArray:
+    """The labels of images as indices into the classes of a classifier, -1 where there is none.
+
+    Parameters
+    ----------
+    class_names : tuple of str
+        The classifier's.
+    images : LabeledImages
+        N images with their own class order.
+
+    Raises
+    ------
+    InputError
+        If the data has classes that the classifier does not know.
+    """
+    position = {name: k for k, name in enumerate(class_names)}
     used = sorted({int(k) for k in images.given_labels if k >= 0})
     unknown = [images.class_names[k] for k in used if images.class_names[k] not in position]
     if unknown:
         raise InputError(
             f"the classifier does not know {len(unknown)} classes of the data: {unknown[:5]}; "
-            f"it knows {list(tuner.class_names_)[:10]}"
+            f"it knows {list(class_names)[:10]}"
         )
-    labeled = np.flatnonzero(images.given_labels >= 0)
-    images = images.subset(labeled)
-    known = np.array([position.get(name, -1) for name in images.class_names])
-    labels = known[images.given_labels]
-    return classification_metrics(tuner.predict_proba(images), labels, tuner.class_names_)
+    known = np.array([position.get(name, -1) for name in images.class_names] + [-1])
+    return known[images.given_labels]
