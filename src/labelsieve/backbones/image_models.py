@@ -18,6 +18,7 @@ from ..core.device import resolve_device, resolve_dtype
 from ..core.exceptions import InputError, MissingExtraError, ModelUnavailableError
 from .base import AbstractBackbone, processor_digest
 from .loading import _assemble, _family, _find, _hash_weights, _load_parts, _quiet
+from .open_clip import SCHEMES, load_open_clip
 from .preprocessing import Preprocessing
 from .registry import BACKBONES
 
@@ -170,6 +171,8 @@ def load_encoder(
     """
     if isinstance(model, AbstractBackbone | ImageModel):
         return model
+    if str(model).startswith(SCHEMES):
+        return load_open_clip(str(model), device=device, dtype=dtype, offline=offline)
     place = resolve_device(device)
     source = _find(str(model), offline=offline, revision=revision)
     kind = source.config.get("model_type")

@@ -17,6 +17,7 @@ from ..core.device import resolve_device, resolve_dtype
 from ..core.exceptions import InputError, MissingExtraError, ModelUnavailableError
 from ..core.serialization import read_json
 from .base import AbstractBackbone
+from .open_clip import SCHEMES, load_open_clip
 from .registry import BACKBONES
 
 DEFAULT_MODEL = "openai/clip-vit-base-patch16"
@@ -49,7 +50,8 @@ def load_backbone(
     ----------
     model : str, Path or AbstractBackbone
         A local directory in Hugging Face format, ``"mini-glyph"`` (comes with labelsieve), or a
-        hub id. A backbone is returned as it is.
+        hub id; ``"open_clip:RN50/openai"`` and the like, see `load_open_clip`. A backbone is
+        returned as it is.
     device : str
         "auto", "cpu", "cuda", "cuda:N" or "mps".
     dtype : str
@@ -76,6 +78,8 @@ def load_backbone(
     """
     if isinstance(model, AbstractBackbone):
         return model
+    if str(model).startswith(SCHEMES):
+        return load_open_clip(str(model), device=device, dtype=dtype, offline=offline)
     place = resolve_device(device)
     precision = resolve_dtype(dtype, place)
     source = _find(str(model), offline=offline, revision=revision)

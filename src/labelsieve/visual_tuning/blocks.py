@@ -6,10 +6,18 @@ from typing import cast
 
 from torch import nn
 
+from ..core.exceptions import InputError
+
 
 def blocks(tower: nn.Module) -> nn.ModuleList:
-    """The encoder blocks, first to last."""
-    return cast(nn.ModuleList, tower.get_submodule("encoder.layers"))
+    """The encoder blocks, first to last; `InputError` for towers of another make."""
+    try:
+        return cast(nn.ModuleList, tower.get_submodule("encoder.layers"))
+    except AttributeError as error:
+        raise InputError(
+            f"the image tower ({type(tower).__name__}) cannot be tuned: it has no encoder "
+            'blocks in the form of transformers; use visual_tuning="none"'
+        ) from error
 
 
 def last(n_blocks: int, partial: int | None) -> list[int]:
