@@ -34,6 +34,7 @@ def pair(request):
     return model, adapter.adapt_open_clip(model, tokenizer, model_id=f"random {request.param}")
 
 
+@pytest.mark.slow  # RN50 and its kin are of full size
 def test_texts_as_open_clip(pair):
     model, backbone = pair
     import open_clip
@@ -48,6 +49,7 @@ def test_texts_as_open_clip(pair):
     torch.testing.assert_close(backbone.encode_texts(texts), expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow  # RN50 and its kin are of full size
 def test_images_as_open_clip(pair):
     model, backbone = pair
     from open_clip.transform import PreprocessCfg, image_transform_v2
@@ -70,6 +72,7 @@ def test_images_as_open_clip(pair):
     torch.testing.assert_close(backbone.encode_images(pixels[:1]), found[:1], atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow  # RN50 and its kin are of full size
 def test_the_shared_prefix_equals_the_plain_encoding(pair):
     _, backbone = pair
     learner = PromptLearner(backbone, NAMES, n_context=4)
@@ -85,6 +88,7 @@ def test_the_shared_prefix_equals_the_plain_encoding(pair):
     torch.testing.assert_close(a / b.abs().max(), b / b.abs().max(), atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow  # RN50 and its kin are of full size
 def test_prompts_are_tuned_on_it(pair):
     _, backbone = pair
     x = np.random.default_rng(0).normal(size=(12, backbone.embed_dim))
@@ -95,6 +99,7 @@ def test_prompts_are_tuned_on_it(pair):
     assert backbone.logit_scale == pytest.approx(1 / 0.07, rel=1e-3)
 
 
+@pytest.mark.slow  # RN50 and its kin are of full size
 def test_visual_tuning_is_refused_with_a_reason(pair, tmp_path):
     from labelsieve.data import load_images
     from problems import write_colour_tree
@@ -113,6 +118,7 @@ def test_loading_says_what_is_wrong():
             load("open_clip:RN5/x", offline=True)
 
 
+@pytest.mark.slow  # RN50 and its kin are of full size
 def test_another_text_tower_is_refused():
     open_clip = pytest.importorskip("open_clip")
     model = open_clip.create_model("coca_ViT-B-32", pretrained=None)
@@ -120,6 +126,7 @@ def test_another_text_tower_is_refused():
         adapter.adapt_open_clip(model, open_clip.get_tokenizer("RN50"), model_id="coca")
 
 
+@pytest.mark.slow  # RN50 and its kin are of full size
 def test_a_file_of_weights_will_do(tmp_path):
     """The whole way from an id: name, weights, tokenizer, preprocessing."""
     open_clip = pytest.importorskip("open_clip")

@@ -8,7 +8,22 @@ import typer
 
 from ..core.exceptions import LabelSieveError
 from ..core.version import __version__
-from . import adapt, cache, demo, evaluate, noise, predict, report, scan, tune
+from . import (
+    adapt,
+    analyze,
+    apply,
+    bench,
+    cache,
+    demo,
+    evaluate,
+    export,
+    noise,
+    predict,
+    report,
+    review,
+    scan,
+    tune,
+)
 
 app = typer.Typer(
     name="labelsieve",
@@ -18,8 +33,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, scan, tune, adapt, predict, evaluate, noise, report):
+for verb in (demo, scan, tune, adapt, predict, evaluate, noise, report, review, apply, export):
     app.command(verb.__name__.rpartition(".")[2])(verb.command)
+app.add_typer(analyze.app, name="analyze")
+app.add_typer(bench.app, name="bench")
 app.add_typer(cache.app, name="cache")
 
 
