@@ -25,9 +25,11 @@ def command(
         ),
     ] = None,
     how: Annotated[
-        str,
-        typer.Option(help="metadata, copy, link, parquet or hf."),
-    ] = "metadata",
+        str | None,
+        typer.Option(
+            help="metadata (default), copy, link, parquet or hf; with --undo, as it was applied."
+        ),
+    ] = None,
     accept: Annotated[
         list[str] | None,
         typer.Option(
@@ -59,7 +61,7 @@ def command(
             scan,
             out,
             decisions=decisions,
-            how=how,
+            how=how or "metadata",
             accept=tuple(accept or ()),
             include_test=include_test,
         )

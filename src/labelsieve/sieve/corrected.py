@@ -63,16 +63,17 @@ def write_copies(images: LabeledImages, before: Any, folder: Path) -> None:
     """Class folders with copies of the images, and the table; see `write_metadata`."""
     paths, taken = [], SafePaths()
     for row in progress(range(len(images)), desc="copying", unit="image"):
-        name = taken.path(_label(images, row), str(images.file_names[row]), before[row])
-        try:
-            content = images.read_bytes(row)
-        except UnreadableImageError:
-            paths.append("" if images.location(row) is None else name)
+        content = _content(images, row)
+        if content is None and images.location(row) is None:
+            paths.append("")
             continue
-        name = name if "." in name.rpartition("/")[2] else name + _ending(content)
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-        paths.append(name)
+        ending = "" if content is None else _ending(content)
+        label, name = _label(images, row), str(images.file_names[row])
+        path = taken.path(label, name, before[row], ending=ending)
+        if content is not None:
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(content)
+        paths.append(path)
     _write_table(images, before, paths, folder)
 
 
@@ -165,10 +166,8 @@ def import_datasets() -> Any:
 
 def embedded(images: LabeledImages, row: int) -> dict[str, Any]:
     """``{bytes, path}`` of a row, both None where there is no image to read."""
-    try:
-        return {"bytes": images.read_bytes(row), "path": str(images.file_names[row])}
-    except UnreadableImageError:
-        return {"bytes": None, "path": None}
+    content = _content(images, row)
+    return {"bytes": content, "path": None if content is None else str(images.file_names[row])}
 
 
 def _rows(images: LabeledImages, before: Any) -> Iterator[dict[str, Any]]:
@@ -193,6 +192,14 @@ def _write_table(images: LabeledImages, before: Any, paths: list[str], folder: P
     write_json(folder / CLASSES_FILE, list(images.class_names))
 
 
+def _content(images: LabeledImages, row: int) -> bytes | None:
+    """The encoded image of a row; None where there is none to read."""
+    try:
+        return images.read_bytes(row)
+    except UnreadableImageError:
+        return None
+
+
 def _label(images: LabeledImages, row: int) -> str | None:
     label = int(images.given_labels[row])
     return images.class_names[label] if label >= 0 else None
@@ -202,9 +209,7 @@ def _file(images: LabeledImages, row: int, how: str, *, text: bool = True) -> st
     """The absolute path of an image, "" where the row has none."""
     path = images.location(row)
     if path is None:
-        try:
-            images.read_bytes(row)
-        except UnreadableImageError:
+        if _content(images, row) is None:
             return ""
         raise InputError(
             f"--how {how} needs image files, but the image of {images.ids[row]!r} is inside a "

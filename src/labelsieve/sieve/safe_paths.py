@@ -32,16 +32,19 @@ class SafePaths:
         self._folders: set[str] = set()
         self._labels: dict[str, str] = {}
 
-    def path(self, label: str | None, name: str, before: str | None = None) -> str:
+    def path(
+        self, label: str | None, name: str, before: str | None = None, *, ending: str = ""
+    ) -> str:
         """A new path for an image of a class (None: without a label).
 
         Folders of the image's name stay, without a first one that is the label, or the label
-        `before`.
+        `before`. `ending` is added to a name that has none.
         """
         parts = [part for part in re.split(r"[/\\]", name) if part not in ("", ".", "..")]
         if len(parts) > 1 and parts[0] in (label, before):
             parts = parts[1:]
         inner = [safe_part(part) for part in parts] or ["image"]
+        inner[-1] += "" if "." in inner[-1] else ending
         top = self._folder(label)
         folders = ["/".join([top, *inner[:n]]) for n in range(1, len(inner))]
         if any(_key(folder) in self._files for folder in folders):  # a file has that name

@@ -17,7 +17,7 @@ from .changes import CHANGES, RECORD, read_changes, undo_changes
 from .corrected import WRITERS
 
 
-def undo(corrected: Path | str, out: Path | str, *, how: str = "metadata") -> Applied:
+def undo(corrected: Path | str, out: Path | str, *, how: str | None = None) -> Applied:
     """Write the data set as it was before `apply`, from what `apply` wrote.
 
     Relabeled rows get their label back, from the log and not from the original data. Dropped rows
@@ -30,8 +30,8 @@ def undo(corrected: Path | str, out: Path | str, *, how: str = "metadata") -> Ap
         Folder that `apply` wrote.
     out : Path or str
         New or empty folder.
-    how : str
-        As for `apply`.
+    how : str, optional
+        As for `apply`; left out, as it was applied.
 
     Raises
     ------
@@ -39,17 +39,18 @@ def undo(corrected: Path | str, out: Path | str, *, how: str = "metadata") -> Ap
         If the folder is of something else, was edited since, or dropped images are gone.
     """
     corrected = Path(corrected)
-    check_choice(how, WRITERS, name="how")
     if not (corrected / CHANGES).is_file() or not (corrected / RECORD).is_file():
         raise InputError(
             f"{corrected} holds no {CHANGES} and {RECORD}; --undo takes a folder that `labelsieve "
             "apply` wrote"
         )
     target = free_folder(out, corrected)
-    source = read_json(corrected / RECORD).get("data", {}).get("source")
+    changes, record = read_changes(corrected / CHANGES), read_json(corrected / RECORD)
+    how = how or str(record.get("how"))
+    check_choice(how, WRITERS, name="how")
+    source = record.get("data", {}).get("source")
     if source and Path(source).is_dir():
         free_folder(out, Path(source))
-    changes, record = read_changes(corrected / CHANGES), read_json(corrected / RECORD)
     now = load_images(corrected)
     labels = undo_changes(dict(zip(now.ids, names_of(now, now.given_labels), strict=True)), changes)
     images = _all_rows(now, record.get("data", {}), set(labels))
