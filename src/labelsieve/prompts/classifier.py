@@ -25,7 +25,8 @@ class TextClassifier:
     Parameters
     ----------
     weights : Tensor
-        Shape (K, D), float32, rows of length 1.
+        Shape (K, D), float32, rows of length 1; shorter where they are means over an ensemble,
+        whose logits are then the mean of its members'.
     class_names : tuple of str
         The K classes, in order.
     logit_scale : float
