@@ -83,10 +83,10 @@ function card(entry, k) {
   const suggestion = suggestionOf(entry);
   const box = make("input", { type: "checkbox", className: "box", tabIndex: -1, attributes: { "aria-label": `Select ${entry.file}` } });
   box.addEventListener("change", () => toggle(k, box.checked));
-  const alt = `given ${nameOf(entry.given)}${suggestion < 0 ? "" : `, suggested ${nameOf(suggestion)}`}`;
-  const face = make("button", { type: "button", className: "face", tabIndex: k === focus ? 0 : -1, attributes: { "aria-pressed": "false" } },
-    picture(entry.row, { alt, version: about.version, error: entry.action === "unreadable" ? entry.error : "" }),
-    make("span", { className: "badge", attributes: { "aria-live": "off" } }));
+  const alt = `${entry.file}: given ${nameOf(entry.given)}${suggestion < 0 ? "" : `, suggested ${nameOf(suggestion)}`}`;
+  const face = make("button", { type: "button", className: "face", tabIndex: k === focus ? 0 : -1, attributes: { "aria-pressed": "false", "data-name": alt } },
+    picture(entry.row, { version: about.version, error: entry.action === "unreadable" ? entry.error : "" }),
+    make("span", { className: "badge" }));
   face.addEventListener("click", () => toggle(k));
   face.addEventListener("focus", () => { focus = k; });
   face.addEventListener("dblclick", () => emit("open", entry.row));
@@ -123,6 +123,7 @@ function refresh() {
     node.querySelector(".box").checked = chosen.has(k);
     const face = node.querySelector(".face");
     face.setAttribute("aria-pressed", String(chosen.has(k)));
+    face.setAttribute("aria-label", `${face.dataset.name}, ${describe(decision)}`);
     face.tabIndex = k === focus ? 0 : -1;
     const badge = node.querySelector(".badge");
     badge.textContent = decision ? describe(decision) : "";

@@ -14,7 +14,7 @@ const LIST = [
   ["←  P", "previous image"],
   ["G", "one image or grid"],
   ["B", "pairs of labels, to decide many at once"],
-  ["X", "grid: select or unselect (or Space)"],
+  ["X", "grid: select or unselect (or Space, Enter)"],
   ["A", "grid: select all shown"],
   ["F", "filters"],
   ["?", "this list"],
@@ -49,7 +49,7 @@ export function listen(handle) {
     const name = ACTIONS[key];
     if (!name || (!isOn() && name !== "help" && !key.startsWith("arrow"))) return;
     // On a control, Enter and Space belong to it; a held key must not decide image after image.
-    if (NATIVE.has(key) && target.closest("button, a, summary, input") && !target.closest(".card")) return;
+    if (NATIVE.has(key) && target.closest("button, a, summary, input")) return;
     if (event.repeat && !["next", "previous", "up", "down"].includes(name)) return;
     if (handle(name, event)) event.preventDefault();
   });

@@ -21,9 +21,9 @@ async function go(next, row = null) {
   view = next;
   for (const name of Object.keys(VIEWS)) {
     byId(`view-${name}`).hidden = name !== view;
-    document.querySelector(`[data-view=${name}]`).setAttribute("aria-pressed", String(name === view));
+    document.querySelector(`button[data-view=${name}]`).setAttribute("aria-pressed", String(name === view));
   }
-  byId("main").dataset.view = view;
+  document.body.dataset.view = view;
   remember();
   try {
     await VIEWS[view].start(row);
@@ -127,8 +127,8 @@ async function begin() {
   filterForm.setUp();
   filterForm.show();
   await recall(async (k) => absorb(await ask(`/api/rows/${k}`)));
-  for (const button of document.querySelectorAll("[data-view]")) {
-    if (button.id !== "main") button.addEventListener("click", () => go(button.dataset.view));
+  for (const button of document.querySelectorAll("button[data-view]")) {
+    button.addEventListener("click", () => go(button.dataset.view));
   }
   byId("show-help").addEventListener("click", showHelp);
   on("filters", () => {

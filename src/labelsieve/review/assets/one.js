@@ -13,7 +13,9 @@ const trail = [];
 let position = -1;
 let ahead = [];
 let total = 0;
-let place = 0;
+let busy = false;
+let looking = null;
+let lead = ""; // said before the next image is
 let details = new Map();
 let visible = false;
 
@@ -31,8 +33,8 @@ export async function start(row = null) {
       details.set(row, absorb(await ask(`/api/rows/${row}`)));
       trail.push(row);
       position = 0;
-      await look();
-      return draw();
+      draw();
+      return look();
     } catch {
       /* a row of another scan: begin at the top */
     }
@@ -47,52 +49,74 @@ export function leave() {
 async function fromTop() {
   const result = await fetchRows({ limit: AHEAD });
   total = result.total;
-  place = 0;
   ahead = result.rows.map((entry) => entry.row);
   await step(1);
 }
 
-/* Reads the rows that follow, so that the next image is there before it is asked for. */
-async function look() {
+/* Reads the rows that follow, so that the next image is there before it is asked for; one at a time. */
+function look() {
+  looking ??= readAhead().finally(() => { looking = null; });
+  return looking;
+}
+
+async function readAhead() {
   const from = ahead.at(-1) ?? currentRow();
   if (from === undefined || ahead.length >= 3) return;
   const result = await fetchRows({ after: from, limit: AHEAD });
-  if (!ahead.length) place = result.offset;
+  // meanwhile the list may have begun anew, or gone on
+  if (from !== (ahead.at(-1) ?? currentRow())) return;
   total = result.total;
-  for (const entry of result.rows) if (!ahead.includes(entry.row)) ahead.push(entry.row);
-  for (const row of ahead.slice(0, 3)) new Image().src = `/image/${row}/large?v=${about.version}`;
+  ahead.push(...result.rows.map((entry) => entry.row));
+  for (const entry of result.rows.slice(0, 3)) {
+    if (entry.action !== "unreadable") new Image().src = `/image/${entry.row}/large?v=${about.version}`;
+  }
 }
 
 const wanted = (row) => filters.state !== "undecided" || isOpen(entries.get(row));
 
+/* While the next image is on its way, keys do nothing: nobody decides about what is not shown. */
 export async function step(by) {
-  if (by < 0) {
-    if (position > 0) position -= 1;
-    else if (currentRow() !== undefined) {
-      const result = await fetchRows({ before: currentRow(), limit: 1 });
-      if (!result.rows.length) return announce("This is the first image.");
-      trail.unshift(result.rows[0].row);
-    }
-    return draw();
+  if (busy) return;
+  busy = true;
+  try {
+    await (by < 0 ? back() : forth());
+  } catch (error) {
+    emit("trouble", `The next image cannot be asked for: ${error.message}`);
   }
+  busy = false;
+}
+
+async function back() {
+  if (position > 0) position -= 1;
+  else if (currentRow() !== undefined) {
+    const result = await fetchRows({ before: currentRow(), limit: 1 });
+    if (!result.rows.length) return announce("This is the first image.");
+    trail.unshift(result.rows[0].row);
+  }
+  return draw();
+}
+
+async function forth() {
   if (position < trail.length - 1) {
     position += 1;
     return draw();
   }
-  if (!ahead.length) await look();
   ahead = ahead.filter(wanted);
-  if (ahead.length) {
-    trail.push(ahead.shift());
-    position = trail.length - 1;
-  } else {
-    return drawEnd();
+  if (!ahead.length) {
+    if (looking) await looking;
+    await look();
+    ahead = ahead.filter(wanted);
   }
+  if (!ahead.length) return drawEnd();
+  trail.push(ahead.shift());
+  position = trail.length - 1;
   draw();
-  look();
+  look().catch(() => {}); // asked again when it is needed
   return undefined;
 }
 
 export function act(name) {
+  if (busy) return undefined;
   const entry = current();
   if (name === "undo") return takeBack();
   if (!entry) return undefined;
@@ -110,15 +134,16 @@ export function act(name) {
 
 function settle(entry, action, label) {
   decide([entry], action, label);
-  announce(`${describe(shown(entry))}.`);
+  lead = `${describe(shown(entry))}. Next: `;
   return step(1);
 }
 
 export function takeBack() {
   const group = undo();
   if (!group) return announce("There is nothing to undo.");
-  announce(`Undone: ${group.length === 1 ? "" : `${group.length} images, now `}${describe(shown(group[0]))}.`);
-  if (!visible) return undefined;
+  const text = `Undone: ${group.length === 1 ? "" : `${group.length} images, now `}${describe(shown(group[0]))}. `;
+  if (!visible) return announce(text);
+  lead = text;
   const row = group[0].row;
   const at = trail.lastIndexOf(row);
   if (at >= 0) position = at;
@@ -186,7 +211,8 @@ function draw() {
   );
   if (focused) byId("view-one").querySelector(`[data-act=${focused}]`)?.focus({ preventScroll: true });
   drawDetails(entry, details.get(entry.row));
-  announce(`Given ${nameOf(entry.given)}${suggestionOf(entry) < 0 ? "" : `, suggested ${nameOf(suggestionOf(entry))}`}. ${describe(shown(entry))}.`);
+  announce(`${lead}Given ${nameOf(entry.given)}${suggestionOf(entry) < 0 ? "" : `, suggested ${nameOf(suggestionOf(entry))}`}. ${describe(shown(entry))}.`);
+  lead = "";
   readDetails(entry.row);
   emit("shown", entry.row);
 }

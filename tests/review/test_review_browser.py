@@ -1,0 +1,305 @@
+"""The page in a real browser: keys, grid, conflicts, a killed server, hostile names."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+AWAY = ["ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE"]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(BROWSER is None, reason="needs Chromium"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=BROWSER, args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    """Open the review; at the end there must have been no message and no request elsewhere."""
+    problems, contexts = [], []
+
+    def opened(url, *, expected=(), **options):
+        context = browser.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+
+        def note(text):
+            if not any(part in text for part in expected):
+                problems.append(text)
+
+        page.on("console", lambda message: note(message.text))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("request", lambda r: r.url.startswith(url.split("?")[0]) or problems.append(r.url))
+        page.goto(url)
+        page.locator("#question").wait_for()
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert problems == []
+
+
+@contextmanager
+def command(folder, *arguments):
+    """`labelsieve review` as a person starts it; yields the process and its address."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "labelsieve", "review", folder, "--no-browser", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        yield process, process.stdout.readline().strip()
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def decisions(folder):
+    db = sqlite3.connect(folder / "decisions.sqlite")
+    found = {i: (a, label) for i, a, label in db.execute("SELECT id, action, label FROM current")}
+    db.close()
+    return found
+
+
+def worst(scan_folder, n):
+    from labelsieve.detectors import LabelIssues
+
+    return LabelIssues.load(scan_folder).worst(n).reset_index(drop=True)
+
+
+def saved(page):
+    page.locator("#saved", has_text=re.compile("^saved$")).wait_for()
+
+
+def test_fifty_images_by_keyboard_survive_a_kill(scan_folder, open_page):
+    """All rows are shown, worst first; the keys go through the five kinds of decision."""
+    table, expected = worst(scan_folder, 50), {}
+    with command(scan_folder) as (process, url):
+        page = open_page(url, expected=AWAY)
+        page.locator("#show-filters").click()
+        page.locator("#f-scope").select_option("all")
+        page.locator("#show-filters").click()
+        page.locator("#question").focus()
+        for k, row in enumerate(table.itertuples()):
+            page.locator(f".stage img[alt^='{row.file_name},']").wait_for()
+            suggestion = row.suggested_label if row.is_label_issue else None
+            if k % 5 == 0 and suggestion:
+                page.keyboard.press("s")
+                expected[row.id] = ("relabel", suggestion)
+            elif k % 5 == 1:
+                page.keyboard.press("d")
+                expected[row.id] = ("drop", None)
+            elif k % 5 == 2:
+                other = "bird" if row.given_label == "fish" else "fish"
+                page.keyboard.press("c")
+                page.keyboard.type(other[:3])
+                page.keyboard.press("Enter")
+                expected[row.id] = ("relabel", other)
+            elif k % 5 == 3:
+                page.keyboard.press("u")
+                expected[row.id] = ("unsure", None)
+            else:
+                page.keyboard.press("k")
+                expected[row.id] = ("keep", None)
+        saved(page)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert decisions(scan_folder) == expected
+    with command(scan_folder) as (_, again):
+        assert again == url
+        page = open_page(again, expected=AWAY)
+        flagged = table["id"][table["is_label_issue"]]
+        done = sum(expected[identifier][0] != "unsure" for identifier in flagged)
+        assert len(flagged) == 20
+        assert page.locator("#n-done").inner_text() == str(done)
+        page.locator("#show-filters").click()
+        page.locator("#f-state").select_option("relabel")
+        page.locator(".stamp-relabel").wait_for()
+
+
+def test_what_a_dead_server_has_not_confirmed_waits_in_the_page(scan_folder, serve, open_page):
+    with serve(scan_folder) as server:
+        page = open_page(server.url, expected=AWAY)
+        page.keyboard.press("k")
+        saved(page)
+    page.keyboard.press("d")
+    page.locator("#saved", has_text="1 not saved").wait_for()
+    assert [action for action, _ in decisions(scan_folder).values()] == ["keep"]
+    with serve(scan_folder) as again:
+        assert again.url == server.url, "an open page finds the new server"
+        saved(page)
+        assert sorted(action for action, _ in decisions(scan_folder).values()) == ["drop", "keep"]
+        page.keyboard.press("z")
+        page.locator("#n-done", has_text=re.compile("^1$")).wait_for()
+        page.reload()
+        page.locator("#question").wait_for()
+        page.keyboard.press("z")  # undo reaches back over reload and restart
+        page.locator("#n-done", has_text=re.compile("^0$")).wait_for()
+        assert decisions(scan_folder) == {}
+
+
+def test_conflicts_are_shown_and_solved(server, client, scan_folder, open_page):
+    page = open_page(server.url, expected=["409"])
+    row = int(page.locator(".stage img").get_attribute("src").split("/")[2])
+    client.decide([{"row": row, "action": "drop", "version": 0}], reviewer="Bob")
+    page.keyboard.press("k")
+    notice = page.locator("#conflicts")
+    notice.wait_for()
+    assert "Bob has decided: dropped; you want: kept" in notice.inner_text()
+    assert decisions(scan_folder) == {f"id-{row}": ("drop", None)}
+    page.get_by_role("button", name="Use mine").click()
+    notice.wait_for(state="hidden")
+    saved(page)
+    assert decisions(scan_folder) == {f"id-{row}": ("keep", None)}
+
+
+def test_a_pair_is_decided_together_and_undone(server, scan_folder, open_page):
+    page = open_page(server.url)
+    page.keyboard.press("b")
+    page.locator(".pair-open").first.click()
+    page.locator(".card").first.wait_for()
+    assert page.locator(".card").count() == 20
+    assert page.locator("#view-grid h2").inner_text() == "Are these cat or dog?"
+    page.locator(".card .face").nth(2).click()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("x")
+    assert page.locator("#n-chosen").inner_text() == "2 selected"
+    page.keyboard.press("s")
+    saved(page)
+    assert list(decisions(scan_folder).values()) == [("relabel", "dog")] * 2
+    assert page.locator(".badge:not(:empty)").all_inner_texts() == ["dog", "dog"]
+    page.keyboard.press("a")
+    page.keyboard.press("k")
+    page.locator("#n-done", has_text="20").wait_for()
+    assert set(decisions(scan_folder).values()) == {("keep", None)}
+    page.keyboard.press("z")
+    page.locator("#n-done", has_text=re.compile("^2$")).wait_for()
+    saved(page)
+    assert list(decisions(scan_folder).values()) == [("relabel", "dog")] * 2
+
+
+def test_keys_can_be_listed_and_turned_off(server, scan_folder, open_page):
+    page = open_page(server.url)
+    page.keyboard.press("?")
+    assert "keep the given label" in page.locator("#help").inner_text()
+    page.locator("#help input").uncheck()
+    page.keyboard.press("Escape")
+    before = page.locator(".stage img").get_attribute("src")
+    page.keyboard.press("k")
+    page.keyboard.press("ArrowRight")
+    page.locator(f".stage img:not([src='{before}'])").wait_for()
+    assert decisions(scan_folder) == {}
+    page.keyboard.press("ArrowLeft")
+    page.get_by_role("button", name=re.compile("^Keep")).click()
+    saved(page)
+    assert len(decisions(scan_folder)) == 1
+
+
+def test_hostile_names_are_text(hostile_folder, serve, open_page):
+    with serve(hostile_folder, reviewer="<script>window.hacked = 1</script>") as server:
+        page = open_page(server.url, expected=["404"], viewport={"width": 390, "height": 800})
+        page.keyboard.press("c")
+        page.keyboard.type("onerror")
+        assert "<img src=x onerror" in page.locator("#picker-list").inner_text()
+        page.keyboard.press("Enter")
+        saved(page)
+        for key, ready in (("b", ".pair-open"), ("g", ".card")):
+            page.keyboard.press(key)
+            page.locator(ready).first.wait_for()
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert page.evaluate("window.hacked") is None
+        assert page.locator("main script, main [onerror], [style*=url]").count() == 0
+
+
+UNNAMED = """() => [...document.querySelectorAll('button, input, select, img')].filter((node) =>
+  node.checkVisibility() && !(node.getAttribute('aria-label') || node.textContent.trim()
+    || node.labels?.length || node.alt || node.tagName === 'IMG' && node.closest('button'))
+).map((node) => node.outerHTML)"""
+
+
+# 200 % zoom of a 1280 pixel wide window is a window of 640 CSS pixels
+@pytest.mark.parametrize("size", [(640, 400), (390, 844), (320, 640), (1280, 800)])
+def test_every_size_and_reader(server, open_page, size):
+    page = open_page(
+        server.url,
+        viewport={"width": size[0], "height": size[1]},
+        color_scheme="dark",
+        reduced_motion="reduce",
+    )
+    for key, ready in ((None, ".signs"), ("g", ".card"), ("b", ".pair-open")):
+        if key:
+            page.keyboard.press(key)
+        page.locator(ready).first.wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth") <= size[0], key
+        unnamed = page.evaluate(UNNAMED)
+        assert unnamed == []
+    assert page.evaluate(
+        "getComputedStyle(document.getElementById('track-fill')).transitionDuration"
+    ) in ("0s", "")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(19, 22, 24)"
+    page.locator("button[data-view=one]").click()
+    page.locator(".acts").wait_for()
+    page.keyboard.press("s")
+    page.locator("#live", has_text="dog. Next: Given cat, suggested dog. undecided.").wait_for()
+
+
+CONTRAST = """() => {
+  const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+  const light = (color) => {
+    canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1);
+    const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3).map((v) => {
+      v /= 255; return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; });
+    return .2126 * r + .7152 * g + .0722 * b; };
+  const ground = (node) => {
+    const own = getComputedStyle(node).backgroundColor;
+    const clear = /, 0\\)$|transparent/.test(own) && node.parentElement;
+    return clear ? ground(node.parentElement) : own; };
+  return [...document.querySelectorAll('body *')].filter((node) => node.checkVisibility()
+      && [...node.childNodes].some((child) => child.nodeType === 3 && child.data.trim())
+      && !node.closest(':disabled, .sr, .skip, option, select'))
+    .map((node) => {
+      const both = [light(getComputedStyle(node).color), light(ground(node))];
+      const [a, b] = both.sort((x, y) => y - x);
+      return [(a + 0.05) / (b + 0.05), node.outerHTML.slice(0, 120)]; })
+    .filter(([ratio]) => ratio < 4.5);
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_is_legible(server, open_page, scheme):
+    page = open_page(server.url, color_scheme=scheme)
+    page.locator(".signs").wait_for()
+    page.keyboard.press("k")
+    page.keyboard.press("ArrowLeft")
+    page.locator(".stamp-keep").wait_for()
+    assert page.evaluate(CONTRAST) == []
