@@ -25,7 +25,7 @@ def coop(
     loss, class_tokens : str
         What the analysis compares.
     params : dict
-        Further constructor arguments; None values are left to the defaults.
+        Further constructor arguments.
     shots : int or None
         Whether the rows are few shots.
     seed : int
@@ -36,7 +36,6 @@ def coop(
     InputError
         If a parameter is unknown to `CoOp`, or is one that the analysis sets.
     """
-    params = {name: value for name, value in params.items() if value is not None}
     if taken := sorted(set(params) & set(OWN)):
         raise InputError(
             f"{', '.join(taken)} cannot be given as a parameter of the tuner: the analysis has "

@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 DOTS_PER_INCH = 150
 COLOURS = ("#111111", "#b4481a", "#1f6f9c", "#8a8a8a", "#6a3d9a", "#b8860b", "#2e7d4f", "#c2185b")
@@ -22,7 +23,7 @@ DASHES: tuple[Any, ...] = (
     (0, (6, 1, 1, 1)),
 )
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-SETTINGS = {
+SETTINGS: Any = {
     "svg.hashsalt": "labelsieve",  # same data, same file
     "font.size": 9.0,
     "axes.spines.top": False,
@@ -73,11 +74,17 @@ def panels(
     return figure, axes[:n]
 
 
+def epoch_axis(ax: Axes) -> None:
+    """A horizontal axis of epochs: ticks at whole numbers."""
+    ax.set_xlabel("epochs done")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
 def log_axis(ax: Axes) -> None:
     """A logarithmic vertical axis whose ticks read 0.2, 1, 20."""
     ax.set_yscale("log")
-    ax.yaxis.set_major_formatter(plain_number)
-    ax.yaxis.set_minor_formatter(plain_number)
+    ax.yaxis.set_major_formatter(FuncFormatter(plain_number))
+    ax.yaxis.set_minor_formatter(FuncFormatter(plain_number))
 
 
 def plain_number(value: float, position: int | None = None) -> str:

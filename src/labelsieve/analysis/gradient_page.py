@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .figures import legend_below, line_style, log_axis, panels
+from .figures import epoch_axis, legend_below, line_style, log_axis, panels
 from .page import Section
-
-EPOCHS = "epochs done"
 
 
 def figures(
@@ -39,7 +38,8 @@ def figures(
 def _configurations(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Each combination of loss and class tokens, with a name no longer than needed."""
     several = table["class_tokens"].nunique() > 1
-    for (loss, tokens), part in table.groupby(["loss", "class_tokens"], sort=False):
+    grouped: Any = table.groupby(["loss", "class_tokens"], sort=False)
+    for (loss, tokens), part in grouped:
         yield (f"{loss}, {tokens}" if several else str(loss)), part
 
 
@@ -73,12 +73,11 @@ def _sample_figure(samples: pd.DataFrame, value: str, name: str, *, log: bool) -
     figure, axes = panels(len(configurations), share_y=True)
     for ax, (title, part) in zip(axes, configurations, strict=True):
         for i, (group, of_group) in enumerate(part.groupby("group")):
-            spread = of_group.groupby("epoch")[value].quantile([0.25, 0.5, 0.75]).unstack()
+            by_epoch = of_group.groupby("epoch")[value]
+            low, middle, high = (by_epoch.quantile(q) for q in (0.25, 0.5, 0.75))
             style = line_style(i)
-            ax.plot(spread.index, spread[0.5], label=f"{group} samples", **style)
-            ax.fill_between(
-                spread.index, spread[0.25], spread[0.75], color=style["color"], alpha=0.15
-            )
+            ax.plot(middle.index, middle, label=f"{group} samples", **style)
+            ax.fill_between(middle.index, low, high, color=style["color"], alpha=0.15)
         _dress(ax, title, log=log)
     axes[0].set_ylabel(name)
     legend_below(figure, axes[0])
@@ -105,8 +104,7 @@ def _ratio_figure(compared: pd.DataFrame) -> Figure:
 
 def _dress(ax: Axes, title: str, *, log: bool) -> None:
     ax.set_title(title)
-    ax.set_xlabel(EPOCHS)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    epoch_axis(ax)
     if log:
         log_axis(ax)
 
@@ -174,7 +172,7 @@ def _table(compared: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for name, part in _configurations(compared):
         for epoch in sorted({0, last // 2, last}):
-            of_epoch = part[part["epoch"] == epoch]
+            of_epoch = part.loc[part["epoch"] == epoch]
             rows.append(
                 {
                     "loss": name,
@@ -189,8 +187,9 @@ def _table(compared: pd.DataFrame) -> pd.DataFrame:
 
 
 def _cell(values: pd.Series, form: Callable[[float], str]) -> str:
-    mean = float(values.mean())
+    array = values.to_numpy(float)
+    mean = float(array.mean())
     if np.isnan(mean):
         return "–"
-    spread = f" ± {form(float(values.std()))}" if len(values) > 1 else ""
+    spread = f" ± {form(float(array.std(ddof=1)))}" if len(array) > 1 else ""
     return form(mean) + spread

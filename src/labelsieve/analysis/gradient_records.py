@@ -77,7 +77,7 @@ def group_records(
     total = sums["clean"] + sums["noisy"]
     records = []
     for group in GROUPS:
-        of_group = samples[samples["group"] == group]
+        of_group = samples.loc[samples["group"] == group]
         length, norms = float(sums[group].norm()), of_group["gradient_norm"].to_numpy(float)
         records.append(
             {
@@ -112,7 +112,7 @@ def compare_groups(groups: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
         held down), ``noisy_share`` (of the update), ``clean_coherence``, ``noisy_coherence``,
         ``clean_cosine``, ``noisy_cosine`` and ``noisy_fitted``.
     """
-    clean, noisy = (groups[groups["group"] == g].set_index(keys) for g in GROUPS)
+    clean, noisy = (groups.loc[groups["group"] == g].set_index(keys) for g in GROUPS)
     return pd.DataFrame(
         {
             "noise_rate": noisy["n"] / (noisy["n"] + clean["n"]),

@@ -100,7 +100,7 @@ def analyze_gradients(
     losses, class_tokens = list(dict.fromkeys(losses)), list(dict.fromkeys(class_tokens))
     _check(losses, class_tokens, shots, seeds, rate, images, truth)
     target = check_target(out, force)
-    options = {"epochs": epochs, **(params or {})}
+    options = {**({} if epochs is None else {"epochs": epochs}), **(params or {})}
     for name in class_tokens:  # a wrong parameter shows before anything is computed
         coop(losses[0], name, options, shots=shots, seed=random_state)
     backbone = load_backbone(model, **loading)

@@ -22,6 +22,9 @@ SATURATED = 0.01
 TRUE_COSINE, OTHER_COSINE, SPREAD = 0.27, 0.20, 0.02
 """Typical cosines of CLIP: of the true class, and mean and deviation of all others."""
 
+N_DRAWS = 200
+"""Images drawn for the effect of the logit scale."""
+
 
 def logit_gradients(name: str, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Values (B,) of a registered loss and its gradients dL/dz (B, K), by autograd.
@@ -208,7 +211,7 @@ def scale_effect(
     scales: Sequence[float],
     *,
     n_classes: int = 100,
-    n_draws: int = 200,
+    n_draws: int = N_DRAWS,
     random_state: int = 0,
 ) -> pd.DataFrame:
     """Gradients of rightly and wrongly labeled samples at several logit scales.

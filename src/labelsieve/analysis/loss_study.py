@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
-from matplotlib.figure import Figure
 
 from ..core.exceptions import InputError
 from ..core.validation import check_number
 from ..losses import LOSSES
-from .figures import legend_below, line_style, panels, save_figure
+from .figures import save_figure
 from .folder import check_target, new_folder
-from .loss_curves import double_softmax_bounds, loss_curves, saturation_zones, scale_effect
-from .page import Section, write_page
+from .loss_curves import N_DRAWS, double_softmax_bounds, loss_curves, saturation_zones, scale_effect
+from .loss_page import bounds_figure, curve_figure, scale_figure, sections
+from .page import write_page
 from .run_record import write_record
 
 DEFAULT_LOSSES = ("dspt", "ce", "gce", "mae", "sce", "phuber")
 DEFAULT_CLASSES = (2, 10, 100, 1000)
 DEFAULT_SCALES = (1.0, 10.0, 100.0)
-N_DRAWS = 200
 MAX_CLASSES = 20_000
 
 
@@ -82,13 +78,13 @@ def analyze_losses(
         zones.to_parquet(folder / "saturation.parquet", index=False)
         many.to_parquet(folder / "bounds.parquet", index=False)
         effect.to_parquet(folder / "scale.parquet", index=False)
-        save_figure(_curve_figure(curves, "target-probability", "value"), folder, "loss")
+        save_figure(curve_figure(curves, "target-probability", "value"), folder, "loss")
         save_figure(
-            _curve_figure(curves, "target-probability", "label_gradient"), folder, "gradient"
+            curve_figure(curves, "target-probability", "label_gradient"), folder, "gradient"
         )
-        save_figure(_curve_figure(curves, "gap", "gradient_norm"), folder, "gap")
-        save_figure(_scale_figure(effect), folder, "scale")
-        save_figure(_bounds_figure(many), folder, "classes")
+        save_figure(curve_figure(curves, "gap", "gradient_norm"), folder, "gap")
+        save_figure(scale_figure(effect), folder, "scale")
+        save_figure(bounds_figure(many), folder, "classes")
         facts = write_record(folder, command=command, seeds=[random_state], settings={
             "losses": losses, "classes": classes, "scales": scales,
         })  # fmt: skip
@@ -100,7 +96,7 @@ def analyze_losses(
             "pushes hardest exactly there; a robust loss lets go. All gradients here are "
             "computed by automatic differentiation in float64, with the losses that training "
             "uses.",
-            sections=_sections(zones, bounds, effect, scales, classes),
+            sections=sections(zones, bounds, effect, scales, classes),
             facts=facts,
         )
     return target / "index.html"
@@ -115,155 +111,3 @@ def _check(losses: list[str], classes: list[int], scales: list[float]) -> None:
         check_number(scale, name="scales", low=1e-3, high=1e4)
     if not (losses and classes and scales):
         raise InputError("give at least one loss, one number of classes and one scale")
-
-
-def _curve_figure(curves: pd.DataFrame, path: str, value: str) -> Figure:
-    """One panel a number of classes, one line a loss."""
-    chosen = curves[curves["path"] == path]
-    labels = {
-        "value": "loss minus its minimum",
-        "label_gradient": r"|dL/dz$_y$|",
-        "gradient_norm": r"norm of dL/dz",
-    }
-    figure, axes = panels(chosen["n_classes"].nunique(), columns=2)
-    for ax, (k, of_k) in zip(axes, chosen.groupby("n_classes"), strict=True):
-        for i, (loss, line) in enumerate(of_k.groupby("loss", sort=False)):
-            y = line[value] - (line[value].min() if value == "value" else 0.0)
-            ax.plot(line["x"], y, label=loss, **line_style(i))
-        ax.set_title(f"{k:,} classes")
-        ax.set_ylabel(labels[value])
-        if path == "gap":
-            ax.set_xlabel("logit of the label minus logit of its rival")
-            ax.set_yscale("log")
-            ax.set_ylim(bottom=1e-4)
-        else:
-            ax.set_xlabel("target probability")
-        if value == "value":
-            ax.set_ylim(-0.2, 8)
-    legend_below(figure, axes[0])
-    return figure
-
-
-def _scale_figure(effect: pd.DataFrame) -> Figure:
-    """One panel a loss: gradients of rightly and wrongly labeled samples over the scale."""
-    figure, axes = panels(effect["loss"].nunique(), columns=3, share_y=True)
-    for ax, (loss, of_loss) in zip(axes, effect.groupby("loss", sort=False), strict=True):
-        for i, (label, line) in enumerate(of_loss.groupby("label", sort=False)):
-            style = line_style(i)
-            ax.plot(line["logit_scale"], line["gradient_norm"], label=f"{label} label", **style)
-            ax.fill_between(
-                line["logit_scale"], line["low"], line["high"], color=style["color"], alpha=0.15
-            )
-        ax.set_title(str(loss))
-        ax.set_xscale("log")
-        ax.set_yscale("log")
-        ax.set_xlabel("logit scale")
-    for ax in axes[::3]:
-        ax.set_ylabel("norm of the gradient\nby the cosines")
-    legend_below(figure, axes[0])
-    return figure
-
-
-def _bounds_figure(bounds: pd.DataFrame) -> Figure:
-    """How fast double softmax and absolute error become the same with the number of classes."""
-    figure, axes = panels(1, columns=1, height=3.0)
-    k = bounds["n_classes"]
-    axes[0].plot(k, bounds["spread"], label="in value", marker="o", **line_style(0))
-    axes[0].plot(k, bounds["gradient_gap"], label=r"in |dL/dz$_y$|", marker="s", **line_style(1))
-    axes[0].plot(k, (math.e - 2) / k, label="(e - 2) / K", **line_style(3))
-    axes[0].set_xscale("log")
-    axes[0].set_yscale("log")
-    axes[0].set_xlabel("number of classes K")
-    axes[0].set_ylabel("largest difference, dspt to mae")
-    legend_below(figure, axes[0])
-    return figure
-
-
-def _sections(
-    zones: pd.DataFrame,
-    bounds: pd.DataFrame,
-    effect: pd.DataFrame,
-    scales: list[float],
-    classes: list[int],
-) -> list[Section]:
-    return [
-        Section(
-            "The loss over the target probability",
-            "The other classes share the rest of the probability equally. Losses that grow "
-            "without bound towards probability 0 (ce, sce) can be dominated by a few wrong "
-            "labels; dspt, mae and gce are bounded, and dspt spans exactly 1 nat whatever the "
-            "number of classes.",
-            "loss",
-        ),
-        Section(
-            "The gradient on the label's logit",
-            "The same path, now with how strongly the label's logit is pushed up. Towards "
-            "probability 0, on the left, the gradient of ce is largest; that of dspt and mae "
-            "vanishes on both sides and is largest in the middle, near 1/4.",
-            "gradient",
-        ),
-        Section(
-            "The saturation zone",
-            "Now one rival alone competes with the label. A loss is saturated where its gradient "
-            "on the label is below 1 % of its peak: samples whose label lies that far behind "
-            "(left) are ignored, be they mislabeled or clean but hard. The table says where the "
-            f"zone begins with {max(classes):,} classes; a dash says that there is none within "
-            "15 logits.",
-            "gap",
-            _zone_table(zones[zones["n_classes"] == max(classes)]),
-        ),
-        Section(
-            "What the logit scale does",
-            "100 classes at CLIP's typical cosines (true class 0.27, the others 0.20 with "
-            f"deviation 0.02; median of {N_DRAWS} draws, bands are quartiles). At scale 100 the "
-            "saturating losses move rightly labeled samples much more than wrongly labeled ones. "
-            "At scale 1 all probabilities are about 1/K, both gradients are alike, and no loss "
-            "filters anything. The last column is wrong over right.",
-            "scale",
-            _scale_table(effect[effect["logit_scale"].isin(scales)]),
-        ),
-        Section(
-            "Double softmax against absolute error",
-            "dspt is mae plus a constant plus something that shrinks like 1/K: with 100 classes "
-            "or more expect the same training, with 2 to 10 classes a difference. min, uniform "
-            "and max are values of dspt: sure and right, undecided, sure and wrong.",
-            "classes",
-            bounds.assign(**{c: bounds[c].map("{:.6f}".format) for c in bounds.columns[1:]})
-            .rename(columns={"n_classes": "classes", "gradient_gap": "largest gradient gap"}),
-        ),
-    ]  # fmt: skip
-
-
-def _zone_table(zones: pd.DataFrame) -> pd.DataFrame:
-    def shown(form: str) -> Any:
-        return lambda value: "–" if np.isnan(value) else form.format(value)
-
-    return pd.DataFrame(
-        {
-            "loss": zones["loss"],
-            "peak of |dL/dz_y|": zones["peak"].map("{:.4f}".format),
-            "at gap": [  # a peak at the edge of the path is a limit
-                "–" if wrong and abs(gap) > 14.9 else f"{gap + 0.0:.2f}"
-                for gap, wrong in zip(zones["peak_gap"], zones["wrong_gap"].isna(), strict=True)
-            ],
-            "ignored below gap": zones["wrong_gap"].map(shown("{:.2f}")),
-            "that is p_y": zones["wrong_probability"].map(shown("{:.1e}")),
-            "done above gap": zones["right_gap"].map(shown("{:.2f}")),
-        }
-    )
-
-
-def _scale_table(effect: pd.DataFrame) -> pd.DataFrame:
-    wide = effect.pivot_table(
-        index=["logit_scale", "loss"], columns="label", values="gradient_norm", sort=False
-    ).reset_index()
-    wide = wide.sort_values("logit_scale", ascending=False, kind="stable")
-    return pd.DataFrame(
-        {
-            "loss": wide["loss"],
-            "logit scale": wide["logit_scale"].map("{:g}".format),
-            "right label": wide["right"].map("{:.4g}".format),
-            "wrong label": wide["wrong"].map("{:.4g}".format),
-            "wrong / right": (wide["wrong"] / wide["right"]).map("{:.3g}".format),
-        }
-    )

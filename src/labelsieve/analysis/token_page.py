@@ -45,7 +45,7 @@ def accuracy_figure(table: pd.DataFrame, zero_shot: float) -> Figure:
     for ax, study in zip(axes, studies, strict=True):
         shown = [n for n in names if VARIANTS[n].study == study or n == REFERENCE]
         for i, name in enumerate(shown):
-            line = table[table["variant"] == name]
+            line = table.loc[table["variant"] == name]
             ax.errorbar(
                 line["rate"],
                 line["mean"],
@@ -89,20 +89,16 @@ def sections(table: pd.DataFrame, zero_shot: float, tested: str) -> list[Section
 
 
 def _findings(table: pd.DataFrame) -> str:
-    """Who loses least and most from the lowest to the highest rate."""
-    wide = table.pivot(index="variant", columns="rate", values="mean")
-    low, high = wide.columns.min(), wide.columns.max()
-    lost = (wide[low] - wide[high]).sort_values()
-    if low == high or len(lost) < 2:
-        return ""
-
-    def told(name: str) -> str:
-        return f"“{VARIANTS[name].label}” ({100 * lost[name]:.1f} points)"
-
-    return (
-        f"From {low:.0%} to {high:.0%} wrong labels the least accuracy is lost by "
-        f"{told(str(lost.index[0]))}, the most by {told(str(lost.index[-1]))}."
-    )
+    """The best kind of prompt at the lowest and at the highest rate."""
+    parts = []
+    for rate in sorted({table["rate"].min(), table["rate"].max()}):
+        of_rate = table.loc[table["rate"] == rate].sort_values("mean", ascending=False)
+        first = of_rate.iloc[0]
+        parts.append(
+            f"With {rate:.0%} wrong labels the highest mean, {first['mean']:.3f}, is that of "
+            f"“{VARIANTS[first['variant']].label}”."
+        )
+    return " ".join(parts)
 
 
 def _table(table: pd.DataFrame) -> pd.DataFrame:
@@ -110,8 +106,8 @@ def _table(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for name, part in table.groupby("variant", sort=False):
         cells = {"prompt": VARIANTS[str(name)].label}
-        for row in part.itertuples():
-            spread = f" ± {row.deviation:.3f}" if row.n > 1 else ""
-            cells[f"{row.rate:.0%} wrong"] = f"{row.mean:.3f}{spread}"
+        for row in part.to_dict("records"):
+            spread = f" ± {row['deviation']:.3f}" if row["n"] > 1 else ""
+            cells[f"{row['rate']:.0%} wrong"] = f"{row['mean']:.3f}{spread}"
         rows.append(cells)
     return pd.DataFrame(rows)

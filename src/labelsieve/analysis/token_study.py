@@ -103,7 +103,7 @@ def analyze_class_tokens(
     chosen, rates = get_variants(list(variants)), sorted({float(rate) for rate in rates})
     _check(rates, loss, shots, seeds)
     target = check_target(out, force)
-    options = {"epochs": epochs, **(params or {})}
+    options = {**({} if epochs is None else {"epochs": epochs}), **(params or {})}
     for variant in chosen.values():  # a wrong parameter shows before anything is computed
         given = {**options, **variant.params}
         coop(loss, variant.class_tokens, given, shots=shots, seed=random_state)
@@ -122,11 +122,12 @@ def analyze_class_tokens(
         "rates": rates,
         "noise": noise,
         "shots": shots,
-        "accuracy on": f"{tested}, {len(trusted.labels)} images, last epoch",
-        **{name: value for name, value in options.items() if value is not None},
+        "accuracy on": f"{tested}, {len(trusted.labels):,} images, last epoch",
+        **options,
     }
     run_seeds = list(range(random_state, random_state + seeds))
-    identity = [settings, backbone.fingerprint, trusted.digest(), *map(str, images.ids)]
+    rows = list(zip(map(str, images.ids), images.given_labels.tolist(), strict=True))
+    identity = [settings, backbone.fingerprint, trusted.digest(), rows]
     cells = Cells(target / WORK, identity).load()
     for rate, seed in progress(
         [(rate, seed) for rate in rates for seed in run_seeds], desc="tuning prompts", unit="draw"
