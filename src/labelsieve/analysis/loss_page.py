@@ -97,8 +97,8 @@ def sections(
             "The loss over the target probability",
             "The other classes share the rest of the probability equally. Losses that grow "
             "without bound towards probability 0 (ce, sce) can be dominated by a few wrong "
-            "labels; dspt, mae and gce are bounded, and dspt spans exactly 1 nat whatever the "
-            "number of classes.",
+            "labels; dspt, mae and gce are bounded, and values of dspt differ by 1 at most, "
+            "whatever the number of classes.",
             "loss",
         ),
         Section(
