@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from ..core.exceptions import InputError
-from ..core.random import numpy_generator
 from ..core.serialization import atomic_path, read_json, write_json
 from ..core.validation import IntArray
-from ..data import LabeledImages, inject_noise, read_noise_matrix
+from ..data import LabeledImages, few_shot_noisy, inject_noise, read_noise_matrix
 from .cells import Cell
 from .sources import Places, all_training_images, chosen_rows, column_of
 
@@ -124,12 +124,8 @@ def _draw(
         return rows, truth, _human_labels(cell, places, images)[rows], ()
     if noise.kind == "none":
         return rows, truth, truth, ()
-    if noise.kind == "outsiders":
-        generator = numpy_generator(cell.seed)
-        every = np.flatnonzero(images.given_labels >= 0)
-        shots, wrong = cell.data.shots or 1, noise.wrong or 0
-        rows, given = draw_outsiders(images.given_labels, every, shots, wrong, generator)
-        return rows, images.given_labels[rows], given, ()
+    if noise.kind == "few-shot":
+        return _few_shot(cell, places, images)
     matrix = noise.matrix and read_noise_matrix(places.path(noise.matrix), images.class_names)
     found = inject_noise(
         truth,
@@ -142,6 +138,32 @@ def _draw(
         random_state=cell.seed,
     )
     return rows, truth, found.labels, found.notes
+
+
+def _few_shot(
+    cell: Cell, places: Places, images: LabeledImages
+) -> tuple[IntArray, IntArray, IntArray, tuple[str, ...]]:
+    """Shots of each class, of which an exact number are images of other classes."""
+    chosen = {}
+    if cell.noise.confusions is not None:
+        from ..backbones import FeatureCache, extract_features, load_backbone
+        from ..prompts import zero_shot_classifier
+
+        model = places.path(cell.noise.confusions)
+        backbone = load_backbone(model, offline=places.offline)
+        classifier = zero_shot_classifier(backbone, images.prompt_names)
+        features = extract_features(images, backbone, cache=FeatureCache()).features
+        logits = classifier.logits(torch.from_numpy(features)).numpy(force=True)
+        chosen = {"kind": "confusion", "confusions": logits}
+    drawn = few_shot_noisy(
+        images.given_labels,
+        cell.data.shots or 1,
+        cell.noise.wrong or 0,
+        n_classes=len(images.class_names),
+        random_state=cell.seed,
+        **chosen,
+    )
+    return drawn.rows, images.given_labels[drawn.rows], drawn.labels, drawn.notes
 
 
 def _human_labels(cell: Cell, places: Places, images: LabeledImages) -> IntArray:
@@ -176,53 +198,3 @@ def _human_labels(cell: Cell, places: Places, images: LabeledImages) -> IntArray
         raise InputError(f"{noise.column} names classes that the truth lacks: {unknown[:5]}")
     order = np.array([place[name] for name in names] + [-1])
     return order[labels]
-
-
-def draw_outsiders(
-    truth: IntArray, rows: IntArray, shots: int, wrong: int, generator: np.random.Generator
-) -> tuple[IntArray, IntArray]:
-    """The few-shot noise of PTNL (Wu et al., ICCV 2023), without its repeated images.
-
-    A class gets `shots` images, of which exactly `wrong` belong to other classes. No image is
-    drawn twice, so the rate is what it says (the authors' code draws with replacement and lets
-    duplicates collapse). The authors halve the data first; here the outsiders come from what no
-    class has drawn as its own.
-
-    Parameters
-    ----------
-    truth : ndarray of int64, shape (N,)
-        True labels.
-    rows : ndarray of int64
-        Rows to draw from.
-    shots, wrong : int
-        Images a class, and how many of them are of another one.
-    generator : numpy.random.Generator
-
-    Returns
-    -------
-    rows, given : ndarray of int64
-        Rows and the labels they are given, class by class.
-
-    Raises
-    ------
-    InputError
-        If there are too few images.
-    """
-    pool = generator.permutation(rows)
-    classes = np.unique(truth[pool])
-    own = {k: pool[truth[pool] == k][: shots - wrong] for k in classes}
-    short = [int(k) for k in classes if len(own[k]) < shots - wrong]
-    taken = np.concatenate([own[k] for k in classes])
-    rest = pool[~np.isin(pool, taken)]
-    chosen, given = [taken], [np.repeat(classes, [len(own[k]) for k in classes])]
-    for k in generator.permutation(classes):
-        strangers = rest[truth[rest] != k][:wrong]
-        if len(strangers) < wrong or short:
-            raise InputError(
-                f"{shots} images a class with {wrong} outsiders need more images than there are: "
-                f"class {short[0] if short else int(k)} runs short"
-            )
-        rest = rest[~np.isin(rest, strangers)]
-        chosen.append(strangers)
-        given.append(np.full(wrong, k))
-    return np.concatenate(chosen).astype(np.int64), np.concatenate(given).astype(np.int64)

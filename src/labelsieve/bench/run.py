@@ -104,7 +104,7 @@ def _features_key(cell: Cell) -> str | None:
     if cell.method.kind == "adapt" or uses_pixels(estimator):
         return None
     # Seeds and noise choose rows only where a subset is drawn.
-    drawn = cell.noise.kind == "outsiders" or cell.data.images or cell.data.shots
+    drawn = cell.noise.kind == "few-shot" or cell.data.images or cell.data.shots
     rows = cell.noise_key if drawn else None
     return "features-" + digest([cell.data.settings(), cell.model.id, rows])
 

@@ -61,11 +61,13 @@ class NoiseSpec:
     Attributes
     ----------
     kind : str or None
-        "none", "outsiders", or a kind of `inject_noise`.
+        "none", "few-shot" (see `few_shot_noisy`), or a kind of `inject_noise`.
     rate, matrix, normalize
         Arguments of `inject_noise`; `matrix` is a CSV file.
     wrong : int or None
-        For "outsiders": how many of the `shots` images of a class belong to another one.
+        For "few-shot": how many of the `shots` images of a class belong to another one.
+    confusions : str or None
+        For "few-shot": a model of the suite whose zero-shot confusions choose these images.
     column, file, truth_column
         A column of human labels, of the training data or of another table with the same rows,
         whose `truth_column` must agree with the truth.
@@ -79,6 +81,7 @@ class NoiseSpec:
     matrix: str | None = None
     normalize: bool = False
     wrong: int | None = None
+    confusions: str | None = None
     column: str | None = None
     file: str | None = None
     truth_column: str | None = None

@@ -45,6 +45,7 @@ KEYS: dict[str, dict[str, str]] = {
         "matrix": "text",
         "normalize": "flag",
         "wrong": "count or zero",
+        "confusions": "text",
         "column": "text",
         "file": "text",
         "truth_column": "text",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from .suite_check import Checker, choices
 from .suite_yaml import Located, parse, read
 
 SUITES = Path(__file__).with_name("suites")
-OWN_NOISE = ("none", "outsiders")
+OWN_NOISE = ("none", "few-shot")
 
 
 def shipped_suites() -> list[str]:
@@ -65,13 +66,14 @@ def check_suite(located: Located, where: str) -> Suite:
     noise = {n: s for n, v in entries["noise"].items() if (s := _noise(check, n, v))}
     models = {n: m for n, v in entries["models"].items() if (m := _model(check, n, v))}
     methods = {n: m for n, v in entries["methods"].items() if (m := _method(check, n, v))}
+    noise = {n: _with_model(check, spec, models) for n, spec in noise.items()}
     if "noise" not in found:
         noise = {"none": NoiseSpec("none", kind="none")}
     for axis, specs in (("noise", noise), ("models", models), ("methods", methods)):
         for name, spec in specs.items():
             _check_only(check, spec.only, entries, (axis, name, "only"))
     _check_after(check, methods, entries["methods"])
-    _check_outsiders(check, data, noise)
+    _check_shots(check, data, noise)
     gather(check.problems, what=where)
     return Suite(
         name=str(found.get("name", where.removeprefix("suite "))),
@@ -118,7 +120,7 @@ def _noise(check: Checker, name: str, value: Any) -> NoiseSpec | None:
         return NoiseSpec(name, **good)
     if not check.one_of(good["kind"], [*OWN_NOISE, *NOISE.names()], (*place, "kind"), "kind"):
         return None
-    needs = ("wrong",) if good["kind"] == "outsiders" else ()
+    needs = ("wrong",) if good["kind"] == "few-shot" else ()
     if good["kind"] not in OWN_NOISE:
         needs = tuple(n for n in NOISE.get(good["kind"]).needs if n != "images")
     for key in needs:
@@ -169,10 +171,22 @@ def _check_after(check: Checker, methods: dict[str, MethodSpec], entries: Any) -
             check.add(("methods", name, "after"), text)
 
 
-def _check_outsiders(check: Checker, data: dict[str, Any], noise: dict[str, NoiseSpec]) -> None:
-    """Exchanged few-shot images need a few-shot set that is large enough."""
+def _with_model(check: Checker, spec: NoiseSpec, models: dict[str, ModelSpec]) -> NoiseSpec:
+    """Confusions by the id of the model that the suite names."""
+    if spec.confusions is None:
+        return spec
+    if spec.kind != "few-shot":
+        check.add(("noise", spec.name, "confusions"), "only few-shot noise takes it")
+    place = ("noise", spec.name, "confusions")
+    if not check.one_of(spec.confusions, models, place, "model"):
+        return spec
+    return replace(spec, confusions=models[spec.confusions].id)
+
+
+def _check_shots(check: Checker, data: dict[str, Any], noise: dict[str, NoiseSpec]) -> None:
+    """Few-shot noise needs shots, and no more wrong ones than there are."""
     for name, spec in noise.items():
-        for entry in data.values() if spec.kind == "outsiders" else ():
+        for entry in data.values() if spec.kind == "few-shot" else ():
             if "data" in spec.only and entry.name not in spec.only["data"]:
                 continue
             if entry.shots is None or (spec.wrong or 0) > entry.shots:
