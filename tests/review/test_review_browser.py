@@ -109,6 +109,7 @@ def test_fifty_images_by_keyboard_survive_a_kill(scan_folder, open_page):
         page.locator("#show-filters").click()
         page.locator("#f-scope").select_option("all")
         page.locator("#show-filters").click()
+        page.locator("#where", has_text="80 in this list").wait_for()
         page.locator("#question").focus()
         for k, row in enumerate(table.itertuples()):
             page.locator(f".stage img[alt^='{row.file_name},']").wait_for()
@@ -181,6 +182,11 @@ def test_conflicts_are_shown_and_solved(server, client, scan_folder, open_page):
     notice.wait_for(state="hidden")
     saved(page)
     assert decisions(scan_folder) == {f"id-{row}": ("keep", None)}
+    page.keyboard.press("ArrowLeft")
+    page.locator("summary", has_text="Decided 2 times").click()
+    page.get_by_role("button", name="Take the decision back").click()
+    page.locator("#n-done", has_text=re.compile("^0$")).wait_for()
+    assert decisions(scan_folder) == {}
 
 
 def test_a_pair_is_decided_together_and_undone(server, scan_folder, open_page):

@@ -13,7 +13,9 @@ from .common import say
 
 def command(
     folder: Annotated[Path, typer.Argument(help="Output folder of a scan.")],
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: the last one of this folder, or a free one.")] = 0,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="0: the last one of this folder, or a free one.")
+    ] = 0,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     allow_network: Annotated[
         bool, typer.Option("--allow-network", help="Let --host be reached by other machines.")

@@ -1,7 +1,8 @@
 /* Why it was flagged, its nearest images, and what was decided before. */
 
+import { decide } from "./decisions.js";
 import { byId, make, percent, picture, score } from "./dom.js";
-import { about, emit, nameOf } from "./state.js";
+import { about, emit, nameOf, shown } from "./state.js";
 
 export function drawDetails(entry, detail, problem = "") {
   const box = byId("details");
@@ -10,7 +11,7 @@ export function drawDetails(entry, detail, problem = "") {
     box.replaceChildren(make("p", { className: "muted small", textContent: problem || "reading …" }));
     return;
   }
-  box.replaceChildren(...[why(entry, detail), near(entry, detail), facts(detail), past(detail)].filter(Boolean));
+  box.replaceChildren(...[why(entry, detail), near(entry, detail), facts(detail), past(entry, detail)].filter(Boolean));
 }
 
 function why(entry, detail) {
@@ -72,13 +73,15 @@ function facts(detail) {
 
 const shortName = (path) => (path.length > 48 ? `…${path.slice(-47)}` : path);
 
-function past(detail) {
+function past(entry, detail) {
   if (!detail.history.length) return null;
   const items = detail.history.map((one) => {
     const what = one.undo ? "taken back" : one.decision.action === "relabel" ? one.decision.label : one.decision.action;
     const time = one.time ? new Date(one.time).toLocaleString([], { dateStyle: "short", timeStyle: "short" }) : "";
     return make("li", {}, make("strong", { textContent: what }), ` ${one.by ?? ""} ${time}`);
   });
+  const back = make("button", { type: "button", className: "quiet", textContent: "Take the decision back" });
+  back.addEventListener("click", () => decide([entry], "undo"));
   return make("details", { className: "more" }, make("summary", { textContent: `Decided ${items.length === 1 ? "once" : `${items.length} times`} so far` }),
-    make("ul", { className: "past" }, ...items));
+    make("ul", { className: "past" }, ...items), shown(entry) ? back : null);
 }

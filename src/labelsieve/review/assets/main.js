@@ -25,11 +25,14 @@ async function go(next, row = null) {
   }
   document.body.dataset.view = view;
   remember();
+  const main = byId("main");
+  main.setAttribute("aria-busy", "true");
   try {
     await VIEWS[view].start(row);
   } catch (error) {
     emit("trouble", error.message);
   }
+  main.setAttribute("aria-busy", "false");
 }
 
 /* The address holds view, row and filters, so a reload comes back to the same place. */

@@ -66,6 +66,7 @@ async function readAhead() {
   // meanwhile the list may have begun anew, or gone on
   if (from !== (ahead.at(-1) ?? currentRow())) return;
   total = result.total;
+  if (byId("where")) byId("where").textContent = where();
   ahead.push(...result.rows.map((entry) => entry.row));
   for (const entry of result.rows.slice(0, 3)) {
     if (entry.action !== "unreadable") new Image().src = `/image/${entry.row}/large?v=${about.version}`;
@@ -201,7 +202,7 @@ function draw() {
   );
   swipe(stage);
   const nav = make("div", { className: "turn" },
-    turnButton("← Previous", -1), make("p", { className: "muted small", textContent: where() }), turnButton("Next →", 1));
+    turnButton("← Previous", -1), make("p", { id: "where", className: "muted small", textContent: where() }), turnButton("Next →", 1));
   byId("view-one").replaceChildren(
     make("div", { className: "left" }, stage, nav),
     make("div", { className: "right" },
