@@ -57,7 +57,7 @@ def open_page(browser):
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("request", lambda r: r.url.startswith(url.split("?")[0]) or problems.append(r.url))
         page.goto(url)
-        page.locator("#question").wait_for()
+        page.locator("main[aria-busy=false] #question").wait_for()
         return page
 
     yield opened
@@ -163,7 +163,7 @@ def test_what_a_dead_server_has_not_confirmed_waits_in_the_page(scan_folder, ser
         page.keyboard.press("z")
         page.locator("#n-done", has_text=re.compile("^1$")).wait_for()
         page.reload()
-        page.locator("#question").wait_for()
+        page.locator("main[aria-busy=false] #question").wait_for()
         page.keyboard.press("z")  # undo reaches back over reload and restart
         page.locator("#n-done", has_text=re.compile("^0$")).wait_for()
         assert decisions(scan_folder) == {}
@@ -274,7 +274,7 @@ def test_every_size_and_reader(server, open_page, size):
     ) in ("0s", "")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(19, 22, 24)"
     page.locator("button[data-view=one]").click()
-    page.locator(".acts").wait_for()
+    page.locator("main[aria-busy=false] .acts").wait_for()
     page.keyboard.press("s")
     page.locator("#live", has_text="dog. Next: Given cat, suggested dog. undecided.").wait_for()
 
