@@ -173,12 +173,14 @@ def _record(tuner: AbstractTuner, config: dict[str, Any], module: Deployed) -> d
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Hold back what the exporter says of itself: missing torchvision, its own deprecations."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
