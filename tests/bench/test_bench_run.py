@@ -140,7 +140,7 @@ def test_a_failure_stays_alone_and_is_told(suite, places, tmp_path, tiny_clip_di
     assert table["status"].to_list() == ["ok", "failed", "failed"]
     assert "epochs must be" in table.loc["broken", "error"]
     assert (
-        "broken, which comes before it, failed: InputError: epochs"
+        "broken, which comes before it, failed: InputError: training: epochs"
         in table.loc["coop after", "error"]
     )
     folder = places.results / "cells" / table.loc["broken", "cell"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -86,17 +87,17 @@ def compare(table: pd.DataFrame, merits: tuple[Merit, ...] = MERITS) -> Iterator
     merits : tuple of Merit
         What is compared.
     """
-    done = table[table["status"] == "ok"]
+    done: Any = table[table["status"] == "ok"]
     for model, of_model in done.groupby("model", sort=False):
         for merit in merits:
             if merit.column not in of_model:
                 continue
-            here = of_model[of_model[merit.column].notna()]
+            here: Any = of_model[of_model[merit.column].notna()]
             if len(here):
                 yield _comparison(str(model), merit, here)
 
 
-def _comparison(model: str, merit: Merit, table: pd.DataFrame) -> Comparison:
+def _comparison(model: str, merit: Merit, table: Any) -> Comparison:
     cells: dict[tuple[str, tuple[str, str]], Summary] = {}
     cases = list(dict.fromkeys(zip(table["data"], table["noise"], strict=True)))
     for case in cases:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,8 @@ def compare_shape(data: DataSpec, found: dict[str, int | None]) -> Finding:
 
 
 def _local_shape(data: DataSpec, places: Places) -> dict[str, int | None]:
-    """Classes and images of data on this machine."""
+    """Classes and images of data on this machine, before any are drawn."""
+    data = replace(data, test_images=None)
     train, test = all_training_images(data, places), test_images(data, places)
     return {
         "classes": len(train.class_names),

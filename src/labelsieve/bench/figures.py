@@ -28,7 +28,7 @@ SETTINGS = {
     "legend.frameon": False,
 }
 MOST_PANELS = 12
-Draw = Callable[[Axes, pd.DataFrame, dict[str, dict[str, Any]]], None]
+Draw = Callable[[Axes, Any, dict[str, dict[str, Any]]], None]
 
 
 def draw_all(table: pd.DataFrame, results: Path, folder: Path) -> dict[str, str]:
@@ -43,7 +43,7 @@ def draw_all(table: pd.DataFrame, results: Path, folder: Path) -> dict[str, str]
     folder : Path
         Where PNG and SVG files go.
     """
-    done = table[table["status"] == "ok"]
+    done: Any = table[table["status"] == "ok"]
     drawn: dict[str, str] = {}
     for column, stem, title in (
         ("accuracy", "accuracy", "Test accuracy against the share of wrong labels"),
@@ -65,7 +65,7 @@ def draw_all(table: pd.DataFrame, results: Path, folder: Path) -> dict[str, str]
     return drawn
 
 
-def with_clean_start(table: pd.DataFrame) -> pd.DataFrame:
+def with_clean_start(table: Any) -> pd.DataFrame:
     """Rows without noise as the start of every other kind of noise of their data set."""
     clean, noisy = table[table["noise_kind"] == "none"], table[table["noise_kind"] != "none"]
     parts = [noisy]
@@ -76,7 +76,7 @@ def with_clean_start(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _panels(
-    table: pd.DataFrame, by: list[str], draw: Draw, folder: Path, stem: str, title: str
+    table: Any, by: list[str], draw: Draw, folder: Path, stem: str, title: str
 ) -> dict[str, str]:
     """Figures of up to twelve panels, those of a model apart."""
     drawn = {}
@@ -126,7 +126,7 @@ def method_styles(methods: list[str]) -> dict[str, dict[str, Any]]:
 
 
 def _against_rate(column: str) -> Draw:
-    def draw(axis: Axes, table: pd.DataFrame, styles: dict[str, dict[str, Any]]) -> None:
+    def draw(axis: Axes, table: Any, styles: dict[str, dict[str, Any]]) -> None:
         for method, rows in table.groupby("method", sort=False):
             by_noise = rows.groupby("noise").agg(
                 rate=("noise_rate", "mean"), mean=(column, "mean"), sd=(column, "std")
@@ -147,7 +147,7 @@ def _against_rate(column: str) -> Draw:
 
 
 def _curve(results: Path, on_grid: Callable[..., Any], xlabel: str, ylabel: str) -> Draw:
-    def draw(axis: Axes, table: pd.DataFrame, styles: dict[str, dict[str, Any]]) -> None:
+    def draw(axis: Axes, table: Any, styles: dict[str, dict[str, Any]]) -> None:
         for method, rows in table.groupby("method", sort=False):
             lines = [on_grid(*scores_of(results, cell)) for _, cell in rows.iterrows()]
             style = {k: v for k, v in styles[str(method)].items() if k != "marker"}

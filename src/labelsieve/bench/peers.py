@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -75,7 +76,7 @@ class Cleanlab(AbstractDetector):
 
         folds = StratifiedKFold(self.n_folds, shuffle=True, random_state=self.random_state)
         probe = LogisticRegression(max_iter=1000)
-        found = cross_val_predict(
+        found: Any = cross_val_predict(
             probe, data.features, data.labels, cv=folds, method="predict_proba"
         )
         probabilities = np.zeros((len(data.labels), data.n_classes))

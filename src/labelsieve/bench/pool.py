@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -15,7 +15,9 @@ RESERVE = 1.2
 """A further process starts when this times the largest peak so far is free."""
 
 
-def run_tasks(tasks: list[Task], settings: Settings, *, jobs: int) -> Iterator[tuple[Task, int]]:
+def run_tasks(
+    tasks: list[Task], settings: Settings, *, jobs: int
+) -> Generator[tuple[Task, int], None, None]:
     """Run tasks, each after those it names; yields a task and its exit code as it ends.
 
     Closing the iterator ends the processes that run.
@@ -32,7 +34,8 @@ def run_tasks(tasks: list[Task], settings: Settings, *, jobs: int) -> Iterator[t
     context = multiprocessing.get_context(method)
     if method == "forkserver":
         context.set_forkserver_preload(["labelsieve.bench.worker"])
-    waiting, running, ended = list(tasks), {}, set()
+    waiting, ended = list(tasks), set()
+    running: dict[Any, tuple[Task, Any]] = {}
     pending = {task.key for task in tasks}
     try:
         while waiting or running:

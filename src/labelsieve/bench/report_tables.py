@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -55,7 +56,7 @@ def _entry(summary: Summary | None, digits: int, usual: int) -> Entry:
 
 def cost_table(results: pd.DataFrame) -> Table:
     """Median cost of each method on each model and data set."""
-    done = results[results["status"] == "ok"]
+    done: Any = results[results["status"] == "ok"]
     columns = [c for c in COSTS if c[0] in done and done[c[0]].notna().any()]
     rows = []
     for names, cells in done.groupby(["method", "model", "data"], sort=False):
@@ -79,7 +80,7 @@ def _median(values: pd.Series, digits: int) -> str:
 
 def noise_table(results: pd.DataFrame) -> Table | None:
     """What was measured on: the actual share of wrong labels of each data set and noise."""
-    done = results[results["status"] == "ok"]
+    done: Any = results[results["status"] == "ok"]
     if not len(done):
         return None
     rows = []
@@ -103,7 +104,7 @@ def noise_table(results: pd.DataFrame) -> Table | None:
 
 def failure_table(results: pd.DataFrame) -> Table | None:
     """Cells without a result, and why; None where there are none."""
-    bad = results[results["status"] != "ok"]
+    bad: Any = results[results["status"] != "ok"]
     if not len(bad):
         return None
     rows = [
