@@ -245,7 +245,7 @@ def draw_reliability(records: dict, path: Path) -> None:
             (*row, int(row[0] * 10))
             for record in records.values()
             if "raw_reliability" in record
-            for row in record[field]
+            for row in record.get(field, [])
         ]
         table = pd.DataFrame(rows, columns=["p", "clean", "n", "bin"])
         if len(table) == 0:
@@ -285,9 +285,10 @@ class Arguments(argparse.Namespace):
         classes = "all 200" if self.classes is None else f"the first {self.classes}"
         return (
             f"Command: `python benchmarks/deft.py --images {self.images} --classes {self.classes} "
-            f"--epochs {self.epochs} --test-images {self.test_images}` with the methods and cases "
-            f"that the tables show. Mean ± standard deviation over n seeds; a seed decides the "
-            f"subset, the injected noise and the training. {images} images of a label set, "
+            f"--epochs {self.epochs} --test-images {self.test_images} --adapt-lr {self.adapt_lr}` "
+            "with the methods and cases that the tables show. Mean ± standard deviation over n "
+            "seeds; a seed decides the subset, the injected noise and the training. "
+            f"{images} images of a label set, "
             f"{classes} classes of Tiny-ImageNet, {self.epochs} epochs in both phases"
             f"{self.rate()}. The known rate of small-loss is the true one; nothing else was told "
             "the truth."
