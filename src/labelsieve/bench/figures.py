@@ -17,7 +17,7 @@ from .curves import GRID, found_on_grid, precision_on_grid, scores_of
 COLOURS = ("#111111", "#b4481a", "#1f6f9c", "#8a8a8a", "#6a3d9a", "#b8860b", "#2e7d4f", "#c2185b")
 DASHES: tuple[Any, ...] = ("solid", (0, (5, 2)), (0, (1, 1.2)), (0, (7, 2, 1, 2)), (0, (9, 3)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-SETTINGS = {
+SETTINGS: Any = {
     "svg.hashsalt": "labelsieve",
     "font.size": 8.5,
     "axes.spines.top": False,
@@ -51,8 +51,9 @@ def draw_all(table: pd.DataFrame, results: Path, folder: Path) -> dict[str, str]
     ):
         if column not in done:
             continue
-        rates = with_clean_start(done[done[column].notna()])
-        many = rates.groupby(["model", "data", "noise_kind"])["noise"].transform("nunique") > 1
+        rates: Any = with_clean_start(done[done[column].notna()])
+        by_kind: Any = rates.groupby(["model", "data", "noise_kind"])["noise"]
+        many = by_kind.transform("nunique") > 1
         draw = _against_rate(column)
         drawn |= _panels(rates[many], ["data", "noise_kind"], draw, folder, stem, title)
     if "average_precision" in done:
