@@ -15,7 +15,7 @@ from .saved_classifier import origin_of, saved_classifier
 
 TENSORS, RECORD = "weights.safetensors", "weights.json"
 VISUAL = "visual_tuning."
-BESIDE = ("context", "text_tower.", VISUAL)
+BESIDE = ("context", "name_tokens", "text_tower.", VISUAL)
 """Tensors of a saved classifier that its class weights already contain, or that go along."""
 
 TEXT_USE = (
