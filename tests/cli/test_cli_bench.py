@@ -58,7 +58,7 @@ def test_smoke_killed_resumed_and_reported(tmp_path):
     noisy = table[table["noise"] == "symmetric 0.3"].groupby("method").mean(numeric_only=True)
     assert noisy.loc["latent-label", "average_precision"] > 0.9
     assert noisy.loc["latent-label", "noise_rate_error"] < 0.05
-    assert noisy.loc["coop ce, sieved", "accuracy"] > noisy.loc["zero-shot", "accuracy"]
+    assert noisy.loc["coop ce, sieved", "accuracy"] > 0.65
     result = CliRunner().invoke(app, ["bench", "report", str(out)])
     assert result.exit_code == 0, result.output
     assert (out / "report" / "report.tex").is_file()
