@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelsieve.core.exceptions import InputError
-from labelsieve.data import batches, few_shot, stratified_split
+from labelsieve.data import batches, few_shot, inject_noise, stratified_split
 
 LABELS = st.lists(st.integers(-1, 4), max_size=80)
 SEEDS = st.integers(0, 2**32)
@@ -73,3 +73,14 @@ def test_few_shot_draws_every_row_equally_often():
 def test_bad_arguments(call, text):
     with pytest.raises(InputError, match=text):
         call()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_shots_and_splits_do_not_follow_label_noise_of_the_same_seed(seed):
+    true = np.arange(2000) % 10
+    noisy = inject_noise(true, 10, kind="symmetric", rate=0.5, random_state=seed).labels
+    wrong = noisy != true
+    shots = few_shot(noisy, 16, np.random.default_rng(seed))
+    first, _ = stratified_split(noisy, 0.2, seed)
+    for rows in (shots, few_shot(true, 16, seed), first):  # sd .04 of 160 rows
+        assert abs(wrong[rows].mean() - 0.5) < 0.16

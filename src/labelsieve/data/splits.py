@@ -126,7 +126,9 @@ def _by_class(labels: IntArray, random_state: Any) -> IntArray:
     """All rows grouped by class, in random order within a class and of the classes."""
     from ..core.random import numpy_generator  # imports torch
 
-    generator = numpy_generator(random_state)
+    # A stream of its own: label noise starts with a permutation too, and with the same seed the
+    # few shots would be the very rows that it made wrong.
+    generator = numpy_generator(random_state).spawn(1)[0]
     shuffled = generator.permutation(len(labels))
     classes, codes = np.unique(labels[shuffled], return_inverse=True)
     place = generator.permutation(len(classes))
