@@ -92,6 +92,7 @@ def sections(
     scales: list[float],
     classes: list[int],
 ) -> list[Section]:
+    """What the page says, with the numbers of this run in it."""
     return [
         Section(
             "The loss over the target probability",
