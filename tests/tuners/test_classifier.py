@@ -59,7 +59,7 @@ def test_it_learns_clean_labels_and_takes_shots(tiny_backbone):
         assert len(tuner.history_) == default_plan(20, 100.0, few_shot=True).epochs
         assert (tuner.predict(x) == true).mean() > 0.9  # of 20 rows, whichever they are
         whole = CosineClassifier(tiny_backbone, class_names=NAMES, initial=initial).fit(x, true)
-        assert (whole.predict(x) == true).mean() > 0.9
+        assert (whole.predict(x) == true).mean() > 0.95
 
 
 def test_both_names_are_saved_as_what_they_are(tiny_backbone, tmp_path):
