@@ -7,8 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
+from ..core.exceptions import InputError
 from . import common
 from .common import say
+
+READ = ("image_column", "label_column", "class_names", "split")
 
 
 def command(
@@ -60,6 +63,19 @@ def command(
             "Studio, or the folder of a reviewed scan."
         ),
     ] = None,
+    engine: Annotated[
+        str, typer.Option(help="local, or ray: blocks of images on the workers of a Ray cluster.")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of a running Ray cluster; unset, one on this machine.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Workers on Ray; unset, one a GPU or processor.")
+    ] = None,
+    fit_rows: Annotated[
+        int,
+        typer.Option(min=2, help="On Ray: most rows fitted at once; above, a stratified subset."),
+    ] = 200_000,
     config: common.Config = None,
     verbose: common.Verbose = 0,
     quiet: common.Quiet = False,
@@ -70,9 +86,10 @@ def command(
 
     accepted = None if baseline is None else read_baseline(baseline)
     decided = None if decisions is None else read_decisions(decisions)
-    images = common.read_images(
-        data, image_column, label_column, class_names, split, offline=offline
-    )
+    if engine not in ("local", "ray"):
+        raise InputError(f"unknown engine {engine!r}; choose local or ray")
+    read = (image_column, label_column, class_names, split)
+    images = None if engine == "ray" else common.read_images(data, *read, offline=offline)
     from ..report import write_report
     from ..sieve import LabelSieve, scan
 
@@ -87,22 +104,28 @@ def command(
         random_state=seed,
     )
     try:
-        scan(
-            images,
-            out,
-            sieve,
-            source={
+        written = {
+            "source": {
                 "source": str(Path(data).resolve()) if Path(data).exists() else data,
                 "image_column": image_column,
                 "label_column": label_column,
                 "class_names": class_names and str(Path(class_names).resolve()),
                 "split": split,
             },
-            command=common.command_line(),
-            decisions=decided,
-            force=force,
-            finish=lambda folder, found: write_report(folder, images=found),
-        )
+            "command": common.command_line(),
+            "decisions": decided,
+            "force": force,
+            "finish": lambda folder, found: write_report(folder, images=found),
+        }
+        if images is not None:
+            scan(images, out, sieve, **written)
+        else:
+            from ..scale import Cluster, scan_on_ray
+
+            options = dict(zip(READ, read, strict=True)) | {"offline": offline}
+            cluster = Cluster(address, workers)
+            extra = {"cluster": cluster, "fit_rows": fit_rows, "tell": say}
+            scan_on_ray(data, out, sieve, read=options, **written, **extra)
     except KeyboardInterrupt:
         say(f"interrupted; run the same command to continue from what {out} and the cache keep")
         raise typer.Exit(130) from None

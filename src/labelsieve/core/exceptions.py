@@ -18,6 +18,10 @@ class UnreadableImageError(LabelSieveError):
     """One image cannot be decoded; a run goes on and reports the row as unreadable."""
 
 
+class StorageError(UnreadableImageError):
+    """A storage kept failing; what it holds may be fine, and a later run may read it."""
+
+
 class ModelUnavailableError(LabelSieveError):
     """A model is neither on this machine nor reachable."""
 

@@ -14,7 +14,10 @@ from .hub import is_dataset, is_saved_dataset, read_dataset, read_hub, read_save
 from .images import LabeledImages
 from .listing import Listing, ReadOptions, assemble
 from .parquet import read_parquet, read_shards
+from .remote import read_remote_folder, read_remote_table
+from .storage import expand_braces, is_url, join_url, list_files
 from .tables import JSON_LINES, SEPARATORS, read_text_table
+from .webdataset import read_tars
 
 TABLES = (*SEPARATORS, *JSON_LINES, ".parquet", ".pq")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -37,7 +40,9 @@ def load_images(
         A class-per-folder tree, with or without train/ and test/ folders; a folder with
         ``metadata.csv|jsonl|parquet``; a CSV, TSV, JSON-lines or parquet table; a folder of
         parquet shards; a Hugging Face data set in memory, saved to disk or on the hub
-        (``owner/name``, if there is no such path). `LabeledImages` are returned as they are.
+        (``owner/name``, if there is no such path). WebDataset ``.tar`` shards, one, a folder of
+        them, or ``name-{000..127}.tar``. All but Hugging Face data sets also by URL (``s3://``,
+        ``gs://``, ``https://``, whatever fsspec knows). `LabeledImages` are returned as they are.
     image_column, label_column : str, optional
         Columns of a table; guessed from the usual names by default.
     class_names : list of str, dict or path, optional
@@ -94,7 +99,13 @@ def _kind(data: Any) -> str:
 
 
 def _list(name: str, path: Path, options: ReadOptions) -> Listing:
-    """The listing by the reader that fits a path or hub id."""
+    """The listing by the reader that fits a path, URL or hub id."""
+    shards = tar_shards(name)
+    if shards:
+        return read_tars(shards, options)
+    if is_url(name):
+        table = Path(name).suffix.lower() in TABLES
+        return read_remote_table(name, options) if table else read_remote_folder(name, options)
     if path.is_dir():
         return _list_folder(path, options)
     if path.exists():
@@ -102,6 +113,26 @@ def _list(name: str, path: Path, options: ReadOptions) -> Listing:
     if _HUB_ID.fullmatch(name) and Path(name).suffix.lower() not in TABLES:
         return read_hub(name, options)
     raise InputError(f"there is no file or folder {name!r}; give the path of a folder or table")
+
+
+def tar_shards(name: str) -> list[str]:
+    """The tar shards that a name stands for; none when it stands for something else.
+
+    Parameters
+    ----------
+    name : str
+        A ``.tar`` file or URL, one with a range (``photos-{000..127}.tar``), or a folder whose
+        files include tar shards.
+    """
+    if name.lower().endswith(".tar"):
+        return expand_braces(name)
+    if is_url(name):
+        if Path(name).suffix.lower() in TABLES or name.startswith("http"):
+            return []
+        found = [file for file in list_files(name) if "/" not in file]
+        return [join_url(name, file) for file in found if file.lower().endswith(".tar")]
+    path = Path(name).expanduser()
+    return [str(file) for file in sorted(path.glob("*.tar"))] if path.is_dir() else []
 
 
 def _list_folder(root: Path, options: ReadOptions, split_rule: str = "") -> Listing:

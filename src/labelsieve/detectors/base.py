@@ -6,12 +6,13 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
 from ..backbones import AbstractBackbone, load_backbone
+from ..core.exceptions import InputError
 from ..core.validation import BoolArray, FloatArray, IntArray
 from ..data import LabeledImages
 from ..prompts import zero_shot_classifier
@@ -44,6 +45,21 @@ class Detection:
     fits_no_class: BoolArray | None = None
 
 
+class Scorer(Protocol):
+    """What a fitted detector has learned, small enough to send to workers."""
+
+    def __call__(self, features: FloatArray, labels: IntArray) -> Detection:
+        """Judge rows that the detector was not fitted to.
+
+        Parameters
+        ----------
+        features : ndarray of float32, shape (N, D)
+        labels : ndarray of int64, shape (N,)
+            Given labels.
+        """
+        ...
+
+
 class AbstractDetector(BaseEstimator):
     """Base of all detectors. Subclasses state their arguments and define `_detect`.
 
@@ -69,6 +85,30 @@ class AbstractDetector(BaseEstimator):
 
     backbone: str | AbstractBackbone
     class_names: Sequence[str] | None
+    scorer_: Scorer | None = None
+    """What judges further rows, set by `_detect` where the method can."""
+
+    def score_features(self, features: FloatArray, labels: IntArray) -> Detection:
+        """Judge rows that the fitted detector has not seen, each by itself.
+
+        Parameters
+        ----------
+        features : ndarray of float32, shape (N, D)
+            Rows of length 1.
+        labels : ndarray of int64, shape (N,)
+            Given labels, none missing.
+
+        Raises
+        ------
+        InputError
+            If the method can only judge the rows it is fitted to.
+        """
+        if self.scorer_ is None:
+            raise InputError(
+                f"the detector {self.name} judges only the rows that it is fitted to; "
+                "use latent-label, label-match, small-loss or dual-prompts for further rows"
+            )
+        return self.scorer_(features, labels)
 
     def fit(self, X: Any, y: Any = None, *, checkpoint: Path | None = None) -> Any:
         """Judge the given labels of images, or of features (N, D) with class indices (N,).

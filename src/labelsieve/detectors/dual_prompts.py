@@ -21,6 +21,7 @@ from ..tuners.image_side import ImageSide
 from ..tuners.inputs import FitData, image_features
 from ..tuners.training import AbstractTrainable, TrainingPlan, train
 from .base import AbstractDetector, Detection
+from .scorers import DualPromptScorer
 
 FLOOR = 1e-5  # probabilities below it give no gradient
 MASKS = ("final", "last-epoch")
@@ -144,6 +145,8 @@ class DualPrompts(AbstractDetector):
             )
         self.classifier_ = self._classifier(module, data, backbone)
         positive, negative = self._final_logits(module, data, backbone)
+        if module.images.tuning is None and self.mask == "final":
+            self.scorer_ = self._scorer(module, backbone)
         last = module.seen.cpu() if self.mask == "last-epoch" else None
         return self._judge(positive, negative, data.labels, last)
 
@@ -223,6 +226,13 @@ class DualPrompts(AbstractDetector):
         with torch.no_grad():
             found = module.logits_of(torch.as_tensor(features, device=backbone.device))
         return found[0].cpu(), found[1].cpu()
+
+    def _scorer(self, module: _DualPromptTuning, backbone: AbstractBackbone) -> DualPromptScorer:
+        """Both prompts as text features, for rows that were not fitted."""
+        with torch.no_grad():
+            texts = [encode_prompts(backbone, p).cpu() for p in (module.positive, module.negative)]
+        scale = float(backbone.logit_scale)
+        return DualPromptScorer(scale * texts[0], scale * texts[1], self.agreement)
 
     def _judge(
         self,

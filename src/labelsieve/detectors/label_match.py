@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from ..backbones import AbstractBackbone
 from ..prompts import resolve_templates, zero_shot_classifier
 from ..tuners.inputs import FitData
 from .base import AbstractDetector, Detection
+from .scorers import LabelMatchScorer
 
 
 class LabelMatch(AbstractDetector):
@@ -49,6 +48,5 @@ class LabelMatch(AbstractDetector):
     ) -> Detection:
         templates = resolve_templates(self.templates)
         classifier = zero_shot_classifier(backbone, data.prompt_names, templates)
-        p = classifier.predict_proba(data.features)
-        p_given = p[np.arange(len(p)), data.labels]
-        return Detection(p_given, p.argmax(axis=1) != data.labels, p)
+        self.scorer_ = LabelMatchScorer(classifier)
+        return self.scorer_(data.features, data.labels)

@@ -9,12 +9,14 @@ import numpy as np
 import torch
 
 from ..backbones import AbstractBackbone
-from ..core.validation import check_number
+from ..core.validation import BoolArray, FloatArray, check_number
 from ..losses import make_loss
+from ..prompts import TextClassifier
 from ..selection.loss_mixture import clean_probability_from_losses
 from ..tuners.coop import CoOp
 from ..tuners.inputs import FitData
 from .base import AbstractDetector, Detection
+from .scorers import SmallLossScorer, small_loss_score
 
 
 class SmallLoss(AbstractDetector):
@@ -85,10 +87,23 @@ class SmallLoss(AbstractDetector):
         # The posterior saturates; the probability of the given label orders what it ties.
         p = logits.softmax(dim=1).numpy()
         tie_break = p[np.arange(len(p)), data.labels]
-        score = np.clip(p_clean * (1 - 1e-6) + 1e-6 * tie_break, 0, 1)
+        score = small_loss_score(p_clean, tie_break)
         if self.noise_rate is None:
+            self.scorer_ = self._scorer(classifier, losses, p_clean, p_clean < 0.5)
             return Detection(score, p_clean < 0.5, p, p_clean)
         largest = np.argsort(-losses, kind="stable")[: round(self.noise_rate * len(losses))]
         flagged = np.zeros(len(losses), dtype=bool)
         flagged[largest] = True
+        self.scorer_ = self._scorer(classifier, losses, p_clean, flagged)
         return Detection(score, flagged, p, p_clean)
+
+    def _scorer(
+        self,
+        classifier: TextClassifier,
+        losses: FloatArray,
+        p_clean: FloatArray,
+        flagged: BoolArray,
+    ) -> SmallLossScorer:
+        order = np.argsort(losses, kind="stable")
+        cut = losses[~flagged].max(initial=-np.inf)
+        return SmallLossScorer(classifier, self.loss, losses[order], p_clean[order], float(cut))

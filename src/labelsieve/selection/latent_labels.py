@@ -18,18 +18,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
 from ..core.validation import BoolArray, FloatArray, IntArray
+from .feature_maps import FourierFeatures, Whitening
 from .out_of_sample import fold_of_each_row
 
 log = logging.getLogger(__name__)
 
 RIDGE = 10.0  # L2 penalty on the correction, on whitened features
-SHRINKAGE = 0.1  # of small variances when whitening, as a share of their mean
 LEAST_DOUBT = 0.2  # no label is flagged below this error probability: clean data stay unflagged
 FIRST_RATE = 0.3  # noise rate at the start of expectation-maximisation
 FIRST_SCALES = (0.0, 0.1, 0.2, 0.4, 0.7, 1.0, 1.5)  # tried on the zero-shot logits
@@ -40,7 +41,6 @@ SCALES = (0.3, 0.5, 0.7, 1.0, 1.4, 2.0)  # tried on the logits of a trained clas
 SCALE_ROWS = 5_000  # on which they are compared
 STEPS = 8  # of L-BFGS in a maximisation step, which need not converge
 STACKING_ROUNDS = 5
-MOST_FOURIER = 256  # random Fourier features of every second repeat, one per 40 samples at most
 SAMPLES_PER_CELL = 10  # N / K^2 below which the noise matrix is shrunk by K^2, not K, samples
 
 
@@ -58,12 +58,51 @@ class LatentLabels:
         P(given | true), rows are true classes.
     model_p_clean : ndarray of float64, shape (N,)
         `p_clean` without the sample's own known label; the same where none is known.
+    model : LatentModel
+        Judges samples that were not fitted.
     """
 
     posterior: FloatArray
     p_clean: FloatArray
     noise_matrix: FloatArray
     model_p_clean: FloatArray
+    model: LatentModel
+
+
+@dataclass(frozen=True)
+class LatentModel:
+    """What was fitted, for samples that were not.
+
+    Attributes
+    ----------
+    whitening : Whitening
+    repeats : list of tuple
+        For each repeat its Fourier features with their whitening (None without), the correction
+        (F, K), the stacking weights (2 + K,) and the noise matrix. The correction is the mean
+        over the folds, since none of them has seen a new sample.
+    """
+
+    whitening: Whitening
+    repeats: list[tuple[Any, ...]]
+
+    def posterior(
+        self, features: FloatArray, labels: IntArray, zero_shot_logits: FloatArray
+    ) -> FloatArray:
+        """P(true | image, given label), shape (N, K), of rows that were not fitted.
+
+        Parameters
+        ----------
+        features, labels, zero_shot_logits
+            As for `fit_latent_labels`.
+        """
+        zero_shot = _centred(zero_shot_logits)
+        linear, log_posterior = self.whitening(features), 0.0
+        for (fourier, white), correction, v, matrix in self.repeats:
+            x = linear if fourier is None else white(fourier(features, linear))
+            evidence = v[0] * zero_shot + v[1] * (x @ correction) + v[2:]
+            posterior = _posterior(evidence, matrix, labels).astype(float)
+            log_posterior = log_posterior + np.log(posterior + 1e-30) / len(self.repeats)
+        return softmax(log_posterior, axis=1)
 
 
 def fit_latent_labels(
@@ -103,16 +142,21 @@ def fit_latent_labels(
     LatentLabels
         Posterior, clean probability and noise matrix.
     """
-    zero_shot = np.asarray(zero_shot_logits, dtype=np.float32)
-    zero_shot = zero_shot - zero_shot.mean(axis=1, keepdims=True)
-    linear = _whiten(features)
+    zero_shot = _centred(zero_shot_logits)
+    whitening = Whitening.fit(features)
+    linear = whitening(features)
     generator = np.random.default_rng(random_state)
     known = np.full(len(labels), -1) if known_labels is None else np.asarray(known_labels)
-    log_posterior, matrices = 0.0, []
+    log_posterior, matrices, repeats = 0.0, [], []
     for repeat, seed in enumerate(generator.integers(2**31, size=n_repeats)):
-        x = linear if repeat % 2 == 0 else _whiten(_with_fourier_features(features, linear, seed))
+        x, fourier = linear, (None, None)
+        if repeat % 2:
+            waves = FourierFeatures.fit(features, linear, seed)
+            wide = waves(features, linear)
+            fourier = (waves, Whitening.fit(wide))
+            x = fourier[1](wide)
         folds = fold_of_each_row(labels, min(n_folds, len(labels)), int(seed))
-        posterior, matrix, likelihood = _fit_once(x, labels, known, zero_shot, folds)
+        posterior, matrix, likelihood, kept = _fit_once(x, labels, known, zero_shot, folds)
         if np.diag(matrix).min() < 0.5:
             # Either more than half of a class is mislabeled, or a useless prior has renamed
             # classes: it surely has where another given label is the most frequent, else the fit
@@ -121,14 +165,21 @@ def fit_latent_labels(
             alone = _fit_once(x, labels, known, np.zeros_like(zero_shot), folds)
             if renamed or alone[2] > likelihood:
                 log.warning("the class names do not help to explain the labels; left them out")
-                posterior, matrix, _ = alone
+                posterior, matrix, _, kept = alone
         log_posterior = log_posterior + np.log(posterior + 1e-30) / n_repeats
         matrices.append(matrix)
+        repeats.append((fourier, *kept, matrix))
     posterior = softmax(log_posterior, axis=1)
     rows, matrix = np.arange(len(labels)), np.mean(matrices, axis=0)
     alone = posterior[rows, labels]
     posterior = _observe(posterior, known)
-    return LatentLabels(posterior, posterior[rows, labels], matrix, alone)
+    model = LatentModel(whitening, repeats)
+    return LatentLabels(posterior, posterior[rows, labels], matrix, alone, model)
+
+
+def _centred(zero_shot_logits: FloatArray) -> FloatArray:
+    zero_shot = np.asarray(zero_shot_logits, dtype=np.float32)
+    return zero_shot - zero_shot.mean(axis=1, keepdims=True)
 
 
 def posterior_of_logits(logits: FloatArray, labels: IntArray) -> tuple[FloatArray, FloatArray]:
@@ -199,39 +250,13 @@ def largest_expected_f1(p_clean: FloatArray) -> BoolArray:
     return wrong >= max(ordered[best], LEAST_DOUBT)
 
 
-def _whiten(features: FloatArray) -> FloatArray:
-    """Centred features with about equal variance in every direction, and a column of ones."""
-    centred = features - features.mean(axis=0)
-    variances, axes = np.linalg.eigh(centred.T @ centred / len(centred))
-    variances = np.maximum(variances, 0)
-    scale = np.sqrt(variances + SHRINKAGE * variances.mean() + 1e-12)
-    ones = np.ones((len(centred), 1))
-    return np.concatenate([centred @ (axes / scale), ones], axis=1).astype(np.float32)
-
-
-def _with_fourier_features(
-    features: FloatArray, whitened: FloatArray, seed: np.integer
-) -> FloatArray:
-    """Features beside random Fourier features of their whitened directions, (N, D + W).
-
-    Inner products of the latter approximate a Gaussian kernel of width 1 on the unit sphere
-    (Rahimi and Recht, NeurIPS 2007); they get half of the weight of the plain features.
-    """
-    generator = np.random.default_rng(seed)
-    x = whitened[:, :-1] / np.linalg.norm(whitened[:, :-1], axis=1, keepdims=True)
-    width = max(1, min(MOST_FOURIER, len(x) // 40))
-    directions = generator.normal(size=(x.shape[1], width)).astype(np.float32)
-    waves = np.cos(x @ directions + generator.uniform(0, 2 * np.pi, width))
-    scaled = [features / features.std(), 0.5 * waves / waves.std()]
-    return np.concatenate(scaled, axis=1).astype(np.float32)
-
-
 def _fit_once(
     x: FloatArray, labels: IntArray, known: IntArray, zero_shot: FloatArray, folds: IntArray
-) -> tuple[FloatArray, FloatArray, float]:
+) -> tuple[FloatArray, FloatArray, float, tuple[FloatArray, FloatArray]]:
     """Posterior (N, K), noise matrix (K, K), mean log-likelihood for one assignment to folds.
 
-    The posterior leaves out what is known of the sample itself.
+    The posterior leaves out what is known of the sample itself. Last come the mean correction of
+    the folds and the stacking weights, which judge further samples.
     """
     n, k = zero_shot.shape
     strength = float(k if n >= SAMPLES_PER_CELL * k * k else k * k)
@@ -250,7 +275,9 @@ def _fit_once(
         prior = np.inf if round_ < UNIFORM_ROUNDS else strength
         matrix = _fit_matrix(scale * zero_shot + correction, matrix, labels, 5, prior, known)
     weights = np.array([float(scale.mean()), 1.0])
-    return _stack([zero_shot, correction], weights, matrix, labels, known, strength)
+    found = _stack([zero_shot, correction], weights, matrix, labels, known, strength)
+    mean = np.mean([fit.weights for fit in fits], axis=0)
+    return *found[:3], (mean, found[3] if zero_shot.any() else np.append(0.0, found[3][1:]))
 
 
 def _trust_in_zero_shot(
@@ -371,7 +398,7 @@ def _stack(
     labels: IntArray,
     known: IntArray,
     prior: float,
-) -> tuple[FloatArray, FloatArray, float]:
+) -> tuple[FloatArray, FloatArray, float, FloatArray]:
     """Scales of the out-of-fold evidence and a class bias, by the likelihood of given labels."""
     n, k = evidence[0].shape
     v = np.append(weights, np.zeros(k))
@@ -393,7 +420,7 @@ def _stack(
     matrix = _fit_matrix(combine(v), matrix, labels, 3, prior, known)
     logits = combine(v)
     posterior = _posterior(logits, matrix, labels).astype(float)
-    return posterior, matrix, _log_likelihood(logits, matrix, labels, known)
+    return posterior, matrix, _log_likelihood(logits, matrix, labels, known), v
 
 
 def _minimize(

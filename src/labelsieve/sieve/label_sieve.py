@@ -11,7 +11,13 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from ..backbones import AbstractBackbone, FeatureCache, extract_features, load_backbone
+from ..backbones import (
+    AbstractBackbone,
+    FeatureCache,
+    ImageFeatures,
+    extract_features,
+    load_backbone,
+)
 from ..core.validation import IntArray
 from ..data import LabeledImages, load_images
 from ..detectors import DETECTORS, AbstractDetector
@@ -104,6 +110,7 @@ class LabelSieve(BaseEstimator):
         *,
         workspace: Path | None = None,
         decisions: Decisions | None = None,
+        features: ImageFeatures | None = None,
     ) -> LabelSieve:
         """Run the pipeline on images (anything that `load_images` reads).
 
@@ -117,6 +124,8 @@ class LabelSieve(BaseEstimator):
             Folder for checkpoints, so that an interrupted fit resumes.
         decisions : Decisions, optional
             What people decided about labels of `images`; confirmed labels are held fixed.
+        features : ImageFeatures, optional
+            Of `images` and the model, where they were extracted already.
 
         Returns
         -------
@@ -143,7 +152,8 @@ class LabelSieve(BaseEstimator):
                 self.model, device=self.device, dtype=self.dtype, offline=self.offline
             )
         with self._timed("extract_features"):
-            features = extract_features(images, self.backbone_, cache=FeatureCache())
+            if features is None:
+                features = extract_features(images, self.backbone_, cache=FeatureCache())
         with self._timed("detect"):
             self.detector_.set_params(backbone=self.backbone_)
             checkpoint = _below(workspace, "detector")

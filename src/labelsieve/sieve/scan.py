@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..backbones import ImageFeatures
 from ..core.exceptions import InputError
 from ..core.serialization import atomic_path, write_json
 from ..core.version import __version__
@@ -55,6 +56,8 @@ def scan(
     decisions: Decisions | None = None,
     force: bool = False,
     finish: Callable[[Path, LabeledImages], Any] | None = None,
+    features: ImageFeatures | None = None,
+    record: dict[str, Any] | None = None,
 ) -> ScanResult:
     """Fit a sieve and write issues, summary, model and run record to a folder.
 
@@ -81,6 +84,10 @@ def scan(
     finish : callable, optional
         Called with the staging folder and the images before the results move into place; writes
         further files, such as the report.
+    features : ImageFeatures, optional
+        See `LabelSieve.fit`.
+    record : dict, optional
+        Further entries of run.json.
 
     Returns
     -------
@@ -94,27 +101,34 @@ def scan(
         do not fit the images.
     """
     out = Path(out)
-    _claim(out, force)
+    claim(out, force)
     work, stage = out / WORK, out / WORK / "stage"
-    sieve.fit(images, workspace=work, decisions=decisions)
+    sieve.fit(images, workspace=work, decisions=decisions, features=features)
     shutil.rmtree(stage, ignore_errors=True)
     stage.mkdir(parents=True)
     sieve.issues_.save(stage)
-    sieve.classifier_.save(stage / "model")
-    write_json(stage / "summary.json", sieve.summary_)
-    write_json(stage / "classes.json", list(images.class_names))
-    _write_matrix(stage / "noise_matrix.csv", sieve, images)
     if decisions is not None:
         decisions.save(stage / TABLE)
-    write_json(stage / "run.json", _run_record(sieve, images, source, command))
+    write_fitted(stage, sieve, images, run_record(sieve, images, source, command) | (record or {}))
     if finish is not None:
         finish(stage, images)
-    _publish(stage, out)
+    publish(stage, out)
     shutil.rmtree(work, ignore_errors=True)
     return ScanResult(out, sieve, images)
 
 
-def _claim(out: Path, force: bool) -> None:
+def write_fitted(
+    stage: Path, sieve: LabelSieve, images: LabeledImages, record: dict[str, Any]
+) -> None:
+    """Write what a fitted sieve knows beside its issues: model, summary, classes, run record."""
+    sieve.classifier_.save(stage / "model")
+    write_json(stage / "summary.json", sieve.summary_)
+    write_json(stage / "classes.json", list(images.class_names))
+    _write_matrix(stage / "noise_matrix.csv", sieve, images)
+    write_json(stage / "run.json", record)
+
+
+def claim(out: Path, force: bool) -> None:
     """Make the folder ours, or say why it is not."""
     if out.exists() and not out.is_dir():
         raise InputError(f"the output {out} is a file; name a new folder with -o")
@@ -125,7 +139,7 @@ def _claim(out: Path, force: bool) -> None:
             )
     elif out.exists() and any(out.iterdir()) and not (out / WORK).exists():
         raise InputError(f"{out} holds files that are not of a scan; name a new or empty folder")
-    elif (out / WORK).exists():
+    elif (out / WORK).exists() and any((out / WORK).iterdir()):
         log.warning("continuing the unfinished scan in %s", out)
     try:
         (out / WORK).mkdir(parents=True, exist_ok=True)
@@ -139,7 +153,7 @@ def _write_matrix(path: Path, sieve: LabelSieve, images: LabeledImages) -> None:
         pd.DataFrame(sieve.noise_matrix_, index=names, columns=names).to_csv(partial)
 
 
-def _run_record(
+def run_record(
     sieve: LabelSieve, images: LabeledImages, source: dict[str, Any] | None, command: str
 ) -> dict[str, Any]:
     """What was run, with which versions: enough to run it again."""
@@ -173,7 +187,7 @@ def _plain(params: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in params.items() if k not in ("backbone", "class_names")}
 
 
-def _publish(stage: Path, out: Path) -> None:
+def publish(stage: Path, out: Path) -> None:
     """Move staged files into place; the record that marks a scan as finished goes last."""
     (out / "run.json").unlink(missing_ok=True)
     (out / TABLE).unlink(missing_ok=True)  # of an earlier scan
