@@ -153,9 +153,8 @@ def filesystem(url: str) -> tuple[Any, str]:
     InputError
         If the kind of URL is unknown.
     """
-    scheme = url.partition("://")[0]
-    path = url if scheme in ("http", "https") else url.partition("://")[2]
-    return _system(scheme), path
+    system = _system(url.partition("://")[0])
+    return system, system._strip_protocol(url)
 
 
 @cache

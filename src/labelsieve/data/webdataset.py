@@ -214,7 +214,9 @@ def _samples(
         rows.truncated |= member.offset_data + member.size > size
     if members:
         yield key, members
-    rows.truncated |= size < archive.offset  # no end-of-archive block was reached
+    # `tarfile` ends quietly at a header that is cut off; a whole archive ends with zeros.
+    archive.fileobj.seek(archive.offset)  # type: ignore[union-attr]
+    rows.truncated |= archive.fileobj.read(512) != bytes(512)  # type: ignore[union-attr]
 
 
 def _add(

@@ -16,7 +16,7 @@ from ..prompts import resolve_templates, zero_shot_classifier
 from ..selection.latent_labels import fit_latent_labels, largest_expected_f1
 from ..tuners.inputs import FitData
 from .base import AbstractDetector, Detection
-from .scorers import LatentLabelScorer
+from .scorers import LatentLabelScorer, midway
 
 
 class LatentLabel(AbstractDetector):
@@ -132,8 +132,8 @@ class LatentLabel(AbstractDetector):
         self.model_p_clean_: FloatArray = np.full(data.n_rows, np.nan)
         self.model_p_clean_[data.rows] = found.model_p_clean
         flagged = largest_expected_f1(found.model_p_clean)
-        cut = found.model_p_clean[flagged].max(initial=-1.0)
-        self.scorer_ = LatentLabelScorer(classifier, found.model, float(cut))
+        cut = midway(found.model_p_clean, flagged, default=1.0 if flagged.all() else -1.0)
+        self.scorer_ = LatentLabelScorer(classifier, found.model, cut)
         if known is not None:
             flagged = np.where(known >= 0, known != data.labels, flagged)
         return Detection(found.p_clean, flagged, found.posterior, found.p_clean)

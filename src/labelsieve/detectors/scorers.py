@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..core.validation import FloatArray, IntArray
+from ..core.validation import BoolArray, FloatArray, IntArray
 from ..losses import make_loss
 from ..prompts import TextClassifier
 from ..selection.latent_labels import LatentModel
@@ -79,6 +79,29 @@ class SmallLossScorer:
         p_clean = np.interp(losses, self.losses, self.p_clean)
         score = small_loss_score(p_clean, p[np.arange(len(p)), labels])
         return Detection(score, losses > self.cut, p, p_clean)
+
+
+def midway(values: FloatArray, flagged: BoolArray, *, default: float) -> float:
+    """A cut halfway between flagged and other values, so that rounding moves no fitted row.
+
+    Parameters
+    ----------
+    values, flagged : ndarray, shape (M,)
+        Of which the flagged ones are all above, or all below, the others.
+    default : float
+        Where all or none are flagged.
+
+    Examples
+    --------
+    >>> midway(np.array([0.1, 0.4, 0.6]), np.array([True, False, False]), default=0.0)
+    0.25
+    """
+    if flagged.all() or not flagged.any():
+        return default
+    low, high = values[flagged], values[~flagged]
+    if low.max() > high.min():
+        low, high = high, low
+    return float((low.max() + high.min()) / 2)
 
 
 def small_loss_score(p_clean: FloatArray, p_given: FloatArray) -> FloatArray:

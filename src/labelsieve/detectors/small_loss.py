@@ -16,7 +16,7 @@ from ..selection.loss_mixture import clean_probability_from_losses
 from ..tuners.coop import CoOp
 from ..tuners.inputs import FitData
 from .base import AbstractDetector, Detection
-from .scorers import SmallLossScorer, small_loss_score
+from .scorers import SmallLossScorer, midway, small_loss_score
 
 
 class SmallLoss(AbstractDetector):
@@ -105,5 +105,5 @@ class SmallLoss(AbstractDetector):
         flagged: BoolArray,
     ) -> SmallLossScorer:
         order = np.argsort(losses, kind="stable")
-        cut = losses[~flagged].max(initial=-np.inf)
-        return SmallLossScorer(classifier, self.loss, losses[order], p_clean[order], float(cut))
+        cut = midway(losses, flagged, default=-np.inf if flagged.all() else np.inf)
+        return SmallLossScorer(classifier, self.loss, losses[order], p_clean[order], cut)

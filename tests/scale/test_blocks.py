@@ -1,0 +1,273 @@
+"""Blocks without an engine: what is committed, checked, drawn, scored and added up."""
+
+from __future__ import annotations
+
+import errno
+import json
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from digit_shards import NAMES, digits, write_shards, write_tar, write_tree
+
+from labelsieve.backbones import extract_features, load_backbone
+from labelsieve.core.exceptions import InputError
+from labelsieve.data import load_images, storage
+from labelsieve.scale import ledger as ledger_module
+from labelsieve.scale import scan as scan_module
+from labelsieve.scale.blocks import TarBlock, blocks_of_images, plan_digest
+from labelsieve.scale.encode import encode_block, features_of
+from labelsieve.scale.gather import Gathered, complete
+from labelsieve.scale.ledger import Ledger
+from labelsieve.scale.scan import scan_on_ray
+from labelsieve.scale.streamed import STREAMING
+from labelsieve.scale.subset import draw, quotas
+from labelsieve.sieve import LabelSieve, scan
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    """The shipped model."""
+    return load_backbone("mini-glyph", device="cpu", dtype="float32")
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch):
+    """Tasks run in this process, last first, in place of Ray."""
+
+    def run_tasks(prepare, tasks, cluster, *, use_gpu=False):
+        compute = prepare()
+        yield from map(compute, reversed(tasks))
+
+    monkeypatch.setattr(scan_module, "run_tasks", run_tasks)
+    monkeypatch.setattr("labelsieve.scale.streamed.run_tasks", run_tasks)
+
+
+def encode_all(blocks, backbone, folder: Path) -> Gathered:
+    ledger = Ledger(folder)
+    ledger.claim(plan_digest(blocks), {})
+    results = [encode_block(block, backbone, ledger) for block in blocks]
+    failures = {r["block"]: r["failure"] for r in results if "failure" in r}
+    return Gathered(ledger, complete(ledger, blocks, failures), blocks)
+
+
+def shards(folder: Path, n: int = 90, per_shard: int = 30) -> list[TarBlock]:
+    paths = write_shards(folder, digits(n), per_shard)
+    return [TarBlock(number, str(path)) for number, path in enumerate(paths)]
+
+
+def test_features_are_those_of_one_process(tmp_path: Path, backbone):
+    images = load_images(write_tree(tmp_path / "tree", digits(100)))
+    found = encode_all(blocks_of_images(images, 37), backbone, tmp_path / "f")
+    assert [record["rows"] for record in found.records] == [37, 37, 26]
+    whole = extract_features(images, backbone, cache=None, show=False)
+    np.testing.assert_allclose(found.features().features, whole.features, atol=1e-6)
+    found.check_ids(images)
+
+
+def test_a_second_run_computes_nothing_and_bytes_do_not_depend_on_order(tmp_path: Path, backbone):
+    blocks = shards(tmp_path / "s")
+    first = encode_all(blocks, backbone, tmp_path / "a")
+    again = encode_all(blocks, backbone, tmp_path / "a")
+    assert again.ledger.starts() == 3
+    other = encode_all(list(reversed(blocks)), backbone, tmp_path / "b")
+    for number in range(3):
+        assert first.ledger.data(number).read_bytes() == other.ledger.data(number).read_bytes()
+
+
+def test_a_full_disk_commits_nothing_and_is_told(tmp_path: Path, backbone, monkeypatch):
+    blocks = shards(tmp_path / "s")
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger_module.pq, "write_table", full)
+        with pytest.raises(InputError, match=r"(?s)3 of 3 blocks .* No space left on device"):
+            encode_all(blocks, backbone, tmp_path / "f")
+    assert sorted(path.name for path in (tmp_path / "f").iterdir()) == ["plan.json", "starts.log"]
+    assert encode_all(blocks, backbone, tmp_path / "f").n_rows == 90
+
+
+def test_damage_is_found_and_only_that_block_is_redone(tmp_path: Path, backbone):
+    found = encode_all(shards(tmp_path / "s"), backbone, tmp_path / "f")
+    path = found.ledger.data(1)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"block-000001\.parquet is damaged"):
+        found.check_ids(None)
+    redone = encode_all(found.blocks, backbone, tmp_path / "f")
+    assert redone.ledger.starts() == 4
+    assert redone.records == found.records
+
+
+def test_a_block_that_storage_denies_is_not_committed(tmp_path: Path, backbone, monkeypatch):
+    images = load_images(write_tree(tmp_path / "tree", digits(60)))
+
+    def deny(self, index):
+        return storage.retried(partial(_raise, OSError("503")), "s3://x")
+
+    monkeypatch.setattr(storage.time, "sleep", lambda _: None)
+    with monkeypatch.context() as patch:
+        patch.setattr("labelsieve.data.sources.FileSource.read_bytes", deny)
+        with pytest.raises(
+            InputError, match=r"(?s)1 of 1 blocks.*60 of 60 images: storage failed 6"
+        ):
+            encode_all(blocks_of_images(images, 100), backbone, tmp_path / "f")
+    found = encode_all(blocks_of_images(images, 100), backbone, tmp_path / "f")
+    assert found.records[0]["unreadable"] == 0
+
+
+def _raise(error: Exception):
+    raise error
+
+
+def test_a_vanished_file_is_a_row(tmp_path: Path, backbone):
+    images = load_images(write_tree(tmp_path / "tree", digits(60)))
+    Path(str(images.location(7))).unlink()
+    found = encode_all(blocks_of_images(images, 40), backbone, tmp_path / "f")
+    assert found.features().errors == {7: "file not found"}
+    assert found.n_rows == 60
+
+
+def test_ids_in_two_shards_name_both(tmp_path: Path, backbone):
+    blocks = shards(tmp_path / "s")
+    copy = tmp_path / "s" / "zz-copy.tar"
+    copy.write_bytes(Path(blocks[0].shard).read_bytes())
+    found = encode_all([*blocks, TarBlock(3, str(copy))], backbone, tmp_path / "f")
+    with pytest.raises(InputError, match=r"30 ids .*digits-0000\.tar and .*zz-copy\.tar"):
+        found.check_ids(None)
+
+
+def test_another_plan_is_refused(tmp_path: Path):
+    ledger = Ledger(tmp_path / "f")
+    ledger.claim("a", {"model": "x"})
+    ledger.claim("a", {"model": "x"})
+    with pytest.raises(InputError, match=r"different: \{'model': 'y'\}.*--force"):
+        ledger.claim("b", {"model": "y"})
+
+
+def test_the_subset_is_stratified_seeded_and_independent_of_block_order(tmp_path: Path, backbone):
+    found = encode_all(shards(tmp_path / "s", 600, 100), backbone, tmp_path / "f")
+    codes = {name: k for k, name in enumerate(NAMES)}
+    drawn = draw(found, codes, 10, 300, seed=3)
+    labels = np.array([codes[label] for _, label, _ in digits(600)])
+    expected = quotas(np.bincount(labels), 300)
+    assert np.bincount(labels[drawn.rows]).tolist() == expected.tolist()
+    assert (np.diff(drawn.rows) > 0).all()
+    np.testing.assert_array_equal(drawn.features, found.features().features[drawn.rows])
+    assert draw(found, codes, 10, 300, seed=3).rows.tolist() == drawn.rows.tolist()
+    assert draw(found, codes, 10, 300, seed=4).rows.tolist() != drawn.rows.tolist()
+
+
+def test_quotas_keep_small_classes():
+    assert quotas(np.array([1000, 10, 100]), 111).tolist() == [100, 10, 20]
+
+
+def write_damaged(folder: Path) -> Path:
+    """Shards with a row without label, one without image, a broken one, and a truncated end."""
+    write_shards(folder, digits(400), 100)
+    key, _, png = digits(401)[400]
+    members = [(f"{key}.png", png), ("bad.png", b"no image"), ("bad.cls", b"one")]
+    write_tar(folder / "x-0.tar", [*members, ("none.cls", b"two"), *members_of("y", 20)])
+    path = folder / "x-0.tar"
+    path.write_bytes(path.read_bytes()[: 512 * 30 + 7])
+    return folder
+
+
+def members_of(prefix: str, n: int) -> list[tuple[str, bytes]]:
+    found = []
+    for key, label, png in digits(n):
+        found += [(f"{prefix}{key}.png", png), (f"{prefix}{key}.cls", label.encode())]
+    return found
+
+
+@pytest.mark.parametrize("kind", ["tree", "tar"])
+def test_the_scan_is_that_of_the_local_engine(tmp_path: Path, here, kind: str):
+    data = tmp_path / "data"
+    if kind == "tree":
+        write_tree(data, digits(300))
+        (data / "one" / "broken.png").write_bytes(b"no image")
+        (data / "loose.png").write_bytes((digits(1)[0])[2])
+    else:
+        write_damaged(data)
+    scan(load_images(data), tmp_path / "local", LabelSieve("mini-glyph", tuner="zero-shot"))
+    sieve = LabelSieve("mini-glyph", tuner="zero-shot")
+    said: list[str] = []
+    scan_on_ray(str(data), tmp_path / "ray", sieve, block_rows=64, tell=said.append)
+    tables = [pd.read_parquet(tmp_path / name / "issues.parquet") for name in ("local", "ray")]
+    pd.testing.assert_frame_equal(*tables, rtol=0, atol=1e-5)
+    if kind == "tar":
+        assert any("TRUNCATED" in line for line in said)
+        errors = tables[1].set_index("id")["error"].dropna()
+        assert errors["none"] == "no image given"
+        assert errors["0000400"] == "the label is missing"
+        assert len(errors) >= 3
+
+
+@pytest.mark.parametrize("detector", STREAMING)
+def test_streaming_writes_what_the_fit_and_the_scorer_say(tmp_path: Path, here, detector: str):
+    data = write_damaged(tmp_path / "data")
+    params = {"small-loss": {"epochs": 1}, "dual-prompts": {"epochs": 1, "n_context": 2}}
+    sieve = LabelSieve(
+        "mini-glyph", tuner="zero-shot", detector=detector, detector_params=params.get(detector)
+    )
+    said: list[str] = []
+    scan_on_ray(str(data), tmp_path / "o", sieve, fit_rows=250, tell=said.append)
+    images = load_images(data)
+    table = pd.read_parquet(tmp_path / "o" / "issues.parquet")
+    assert table["id"].tolist() == images.ids.tolist()
+    assert pd.read_csv(tmp_path / "o" / "issues.csv", dtype={"id": str})["id"].tolist() == (
+        images.ids.tolist()
+    )
+    assert any("fitted to a stratified subset of" in line for line in said)
+
+    features = extract_features(images, sieve.backbone_, cache=None, show=False)
+    rows = np.flatnonzero(features.ok & images.labeled)
+    found = sieve.detector_.score_features(features.features[rows], images.given_labels[rows])
+    fitted = set(sieve.detector_.issues_.table["id"])
+    new = np.array([images.ids[row] not in fitted for row in rows])
+    assert new.sum() > 100
+    scores = table["label_score"].to_numpy()[rows]
+    np.testing.assert_allclose(scores[new], found.label_score[new], atol=1e-5)
+    known = sieve.detector_.issues_.table.set_index("id")["label_score"]
+    joined = table.set_index("id").loc[known.index, "label_score"]
+    np.testing.assert_allclose(joined, known)
+
+    summary = json.loads((tmp_path / "o" / "summary.json").read_text())
+    record = json.loads((tmp_path / "o" / "run.json").read_text())
+    assert summary["n_images"] == len(images) == record["data"]["n_images"]
+    assert summary["n_label_issues"] == table["is_label_issue"].sum()
+    assert record["scale"]["streamed"]
+    assert record["scale"]["fit_rows"] == len(known)
+
+
+def test_a_summary_added_up_is_that_of_the_whole(tmp_path: Path, here):
+    data = write_damaged(tmp_path / "data")
+    whole = LabelSieve("mini-glyph", tuner="zero-shot", detector="label-match")
+    scan(load_images(data), tmp_path / "whole", whole)
+    sieve = LabelSieve("mini-glyph", tuner="zero-shot", detector="label-match")
+    scan_on_ray(str(data), tmp_path / "parts", sieve, fit_rows=250)
+    a, b = (json.loads((tmp_path / n / "summary.json").read_text()) for n in ("whole", "parts"))
+    assert list(a) == list(b)
+    for name in set(a) - {"warnings", "noise_matrix_diagonal_mean"}:
+        assert a[name] == pytest.approx(b[name], rel=1e-6) if name == "x" else a[name] == b[name]
+
+
+def test_detectors_that_need_all_rows_say_so(tmp_path: Path, here):
+    data = tmp_path / "s"
+    shards(data)
+    with pytest.raises(InputError, match=r"90 rows are more than --fit-rows 50, and .* knn"):
+        scan_on_ray(
+            str(data), tmp_path / "o", LabelSieve("mini-glyph", detector="knn"), fit_rows=50
+        )
+
+
+def test_features_round_trip():
+    x = np.arange(12, dtype=np.float32).reshape(3, 4)
+    column = pa.FixedSizeListArray.from_arrays(pa.array(x.reshape(-1)), 4)
+    np.testing.assert_array_equal(features_of(pa.table({"features": column})), x)
