@@ -60,6 +60,16 @@ def command(
             "Studio, or the folder of a reviewed scan."
         ),
     ] = None,
+    budget: Annotated[
+        int | None,
+        typer.Option(help="Images you have time for: first.csv lists them, worst first."),
+    ] = None,
+    self_check: Annotated[
+        float | None,
+        typer.Option(
+            help="Flip this share of the labels in a rehearsal and report how many are found."
+        ),
+    ] = None,
     config: common.Config = None,
     verbose: common.Verbose = 0,
     quiet: common.Quiet = False,
@@ -100,6 +110,8 @@ def command(
             },
             command=common.command_line(),
             decisions=decided,
+            budget=budget,
+            self_check=self_check,
             force=force,
             finish=lambda folder, found: write_report(folder, images=found),
         )
@@ -156,6 +168,8 @@ def _show(sieve, out: Path, json: bool, gate) -> None:
         common.print_json(summary if gate.limit is None else summary | {"gate": record})
         return
     from rich.console import Console
+
+    from ..sieve.promises import promises
     from rich.table import Table
     from rich.text import Text
 
@@ -164,8 +178,10 @@ def _show(sieve, out: Path, json: bool, gate) -> None:
     low, high = rate["interval"]
     console.print(
         f"\n[bold]{summary['n_label_issues']:,} of {summary['n_images']:,} labels look wrong[/bold]"
-        f"  (estimated noise rate {rate['estimate']:.1%}; {low:.1%} to {high:.1%} from sampling)"
+        f"  (estimated noise rate {rate['estimate']:.1%}; {low:.1%} to {high:.1%})"
     )
+    for line in promises(summary):
+        console.print(Text(line))
     if summary["n_unreadable"]:
         console.print(f"{summary['n_unreadable']:,} images cannot be read; see the error column")
     table = Table(title="worst first", title_justify="left", title_style="")
