@@ -36,3 +36,22 @@ def zeros(shape: tuple[int, ...], dtype: Any = np.float32) -> npt.NDArray[Any]:
         return np.zeros(shape, dtype=dtype)
     with tempfile.TemporaryFile() as file:
         return np.memmap(file, dtype=dtype, mode="w+", shape=shape)
+
+
+def probabilities(n_rows: int, n_classes: int) -> npt.NDArray[Any]:
+    """Zeros (N, K) for class probabilities: float64, or float32 in a file where they are many."""
+    if 8 * n_rows * n_classes <= large_bytes():
+        return np.zeros((n_rows, n_classes))
+    return zeros((n_rows, n_classes), np.float32)
+
+
+def chunks(n_rows: int, n_columns: int, n_bytes: int = 1 << 28) -> list[slice]:
+    """Consecutive rows whose float64 entries take about `n_bytes` a chunk.
+
+    Examples
+    --------
+    >>> chunks(10, 4, n_bytes=128)
+    [slice(0, 4, None), slice(4, 8, None), slice(8, 10, None)]
+    """
+    step = max(1, n_bytes // (8 * max(n_columns, 1)))
+    return [slice(i, min(i + step, n_rows)) for i in range(0, n_rows, step)]
