@@ -20,3 +20,20 @@ def test_small_arrays_are_plain_and_large_ones_mapped(monkeypatch):
 
 def test_the_limit_follows_the_memory():
     assert 1 << 20 < arrays.large_bytes() < 1 << 45
+
+
+def test_chunks_cover_all_rows_once():
+    for n_rows, n_columns in ((0, 3), (1, 1), (1000, 7), (5, 10**9)):
+        parts = arrays.chunks(n_rows, n_columns, 1 << 10)
+        assert [i for part in parts for i in range(n_rows)[part]] == list(range(n_rows))
+        assert all(
+            (p.stop - p.start) * n_columns * 8 <= 1 << 10 or p.stop - p.start == 1 for p in parts
+        )
+
+
+def test_many_probabilities_are_float32_in_a_file(monkeypatch):
+    assert arrays.probabilities(5, 3).dtype == np.float64
+    monkeypatch.setattr(arrays, "SHARE_OF_MEMORY", 0.0)
+    large = arrays.probabilities(5, 3)
+    assert large.dtype == np.float32
+    assert isinstance(large, np.memmap)
