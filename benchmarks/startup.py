@@ -43,7 +43,7 @@ def folder_of_images(root: Path, n: int = 200) -> Path:
 
 
 def scan_output() -> dict[str, float]:
-    """Seconds until a scan writes its first line, and until its first bar, on a terminal."""
+    """Seconds until a scan writes its first line, its first bar and the bar of the images."""
     with tempfile.TemporaryDirectory() as folder:
         data = folder_of_images(Path(folder) / "data")
         terminal, other = pty.openpty()
@@ -54,16 +54,16 @@ def scan_output() -> dict[str, float]:
         child = subprocess.Popen(scan, stdout=other, stderr=other, env=environment)
         os.close(other)
         seen, found = b"", {}
-        while "bar" not in found:
+        while "features" not in found:
             try:
                 seen += os.read(terminal, 4096)
             except OSError:  # the child has closed the terminal
                 break
             now = time.perf_counter() - started
-            if b"images" in seen:
-                found.setdefault("line", now)
-            if b"image features" in seen:
-                found["bar"] = now
+            marks = {"line": b"images", "bar": b"loading", "features": b"image features"}
+            for name, mark in marks.items():
+                if mark in seen:
+                    found.setdefault(name, now)
         child.kill()
         child.wait()
         os.close(terminal)
@@ -76,17 +76,15 @@ def run(repeats: int) -> dict[str, dict[str, Any]]:
     bare = [command(sys.executable, "-c", "import torch") for _ in range(repeats)]
     plain = statistics.median(bare)
     helps = [command(*COMMAND, "--help") for _ in range(3 * repeats)]
-    first = {name: statistics.median(scan[name] for scan in scans) for name in ("line", "bar")}
-    return {
-        "startup_help": {"seconds_fast": statistics.median(helps), "limit": 0.3},
-        "startup_scan_line": {"seconds_fast": first["line"], "seconds_of_torch": plain},
-        "startup_scan_bar": {
-            "seconds_fast": first["bar"],
-            "seconds_of_torch": plain,
-            "seconds_after_torch": first["bar"] - plain,
-            "limit": 3.0,
-        },
+    found: dict[str, dict[str, Any]] = {
+        "startup_help": {"seconds_fast": statistics.median(helps), "limit": 0.3}
     }
+    for name in ("line", "bar", "features"):
+        first = statistics.median(scan[name] for scan in scans)
+        after = {"seconds_of_torch": plain, "seconds_after_torch": first - plain}
+        limit = {"limit": 3.0} if name == "bar" else {}
+        found[f"startup_scan_{name}"] = {"seconds_fast": first, **after, **limit}
+    return found
 
 
 def main() -> None:

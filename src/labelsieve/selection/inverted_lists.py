@@ -1,8 +1,8 @@
 """Approximate nearest neighbours by inverted lists: cost grows linearly with the rows.
 
-Rows are divided into lists of about `LIST_ROWS` by spherical k-means (Dhillon & Modha, 2001). The
-rows of a list are compared with those of the lists whose centres are nearest to its own, as one
-product, until `CANDIDATES` rows were looked at.
+Rows are divided into lists of about `LIST_ROWS` by spherical k-means (Dhillon & Modha, 2001). Each
+row is compared with the rows of the `PROBES` lists whose centres are nearest to it; all rows that
+ask for a list are compared with it in one product (Sivic & Zisserman, ICCV 2003, gave the name).
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 LIST_ROWS = 1000
-CANDIDATES = 16_000
+PROBES = 16
 SAMPLES_PER_LIST = 48
 ROUNDS = 8
 BLOCK = 4096
 
 
 def approximate_neighbours(
-    x: Tensor, k: int, *, candidates: int = CANDIDATES, list_rows: int = LIST_ROWS, seed: int = 0
+    x: Tensor, k: int, *, probes: int = PROBES, list_rows: int = LIST_ROWS, seed: int = 0
 ) -> tuple[Tensor, Tensor]:
     """The k most similar other rows among those of the nearest lists.
 
@@ -29,8 +29,8 @@ def approximate_neighbours(
         L2-normalised features; may be memory-mapped.
     k : int
         Neighbours a row, less than N.
-    candidates : int
-        Rows that each row is compared with, at least.
+    probes : int
+        Lists that each row is compared with; more where they hold fewer than k other rows.
     list_rows : int
         Rows a list, on average.
     seed : int
@@ -39,29 +39,40 @@ def approximate_neighbours(
     Returns
     -------
     indices, similarities : Tensor
-        Shape (N, k), int64 and float32, most similar first. Where fewer than k candidates
-        exist, which needs empty lists, all rows are candidates.
+        Shape (N, k), int64 and float32, most similar first.
     """
     centres = _centres(x, max(1, len(x) // list_rows), seed)
-    owner = torch.cat([(part @ centres.T).argmax(dim=1) for part in x.split(BLOCK)])
-    order = owner.argsort(stable=True)
-    counts = torch.bincount(owner, minlength=len(centres))
-    members = order.split(counts.tolist())
-    indices = torch.empty((len(x), k), dtype=torch.long)
-    similarities = torch.empty((len(x), k))
-    for number, rows in enumerate(members):
-        if not len(rows):
+    nearest = torch.cat([(part @ centres.T).argmax(dim=1) for part in x.split(BLOCK)])
+    counts = torch.bincount(nearest, minlength=len(centres))
+    members = nearest.argsort(stable=True).split(counts.tolist())
+    asked = _asked_lists(x, centres, counts, probes, k)
+    indices = torch.full((len(x), k), -1)
+    similarities = torch.full((len(x), k), -torch.inf)
+    order = asked.flatten().argsort(stable=True)
+    queries = torch.bincount(asked.flatten(), minlength=len(centres)).tolist()
+    for rows, others in zip((order // asked.shape[1]).split(queries), members, strict=True):
+        if not len(others):
             continue
-        near = (centres @ centres[number]).argsort(descending=True, stable=True)
-        enough = int((counts[near].cumsum(0) < max(candidates, k + 1)).sum()) + 1
-        others = torch.cat([members[i] for i in near[:enough].tolist()])
         pool = x[others]
         for part in rows.split(BLOCK):
             cosine = x[part] @ pool.T
             cosine[others[None] == part[:, None]] = -torch.inf
-            found = cosine.topk(k, dim=1)
-            indices[part], similarities[part] = others[found.indices], found.values
+            found = cosine.topk(min(k, len(others)), dim=1)
+            known = torch.cat([similarities[part], found.values], dim=1).topk(k, dim=1)
+            both = torch.cat([indices[part], others[found.indices]], dim=1)
+            indices[part] = both.gather(1, known.indices)
+            similarities[part] = known.values
     return indices, similarities
+
+
+def _asked_lists(x: Tensor, centres: Tensor, counts: Tensor, probes: int, k: int) -> Tensor:
+    """The lists nearest to each row, (N, p), enough of them to hold k other rows of any row."""
+    n = min(probes, len(centres))
+    while True:
+        asked = torch.cat([(part @ centres.T).topk(n, dim=1).indices for part in x.split(BLOCK)])
+        if n == len(centres) or int(counts[asked].sum(dim=1).min()) > k:
+            return asked
+        n = min(2 * n, len(centres))
 
 
 def _centres(x: Tensor, n_lists: int, seed: int) -> Tensor:
