@@ -1,7 +1,8 @@
 """All speed benchmarks, one process after the other, and one table of ratios at the end.
 
 Each writes its entries into latest.json as soon as it is done (a quick run: into quick.json, which
-is not kept), and a benchmark that fails does not stop the others. See docs/speed.md.
+is not kept), and a benchmark that fails does not stop the others. The figures of a full run also
+become docs/results/speed.md.
 
     python benchmarks/speed.py [--quick]        python benchmarks/speed.py --table
 """
@@ -19,6 +20,7 @@ from typing import Any
 from timing import RESULTS
 
 HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs" / "results" / "speed.md"
 FULL = (
     ("prompt_step.py",),
     ("prompt_step.py", "--many", "21000"),
@@ -44,6 +46,37 @@ def table(results: dict[str, dict[str, Any]]) -> list[str]:
             times = f"{'':>20}{record['seconds']:>11.1f}{'':>9}"
             lines.append(f"{'  ' + format(int(rows), ',') + ' rows':<40}{times}  {_notes(record)}")
     return lines
+
+
+def page(results: dict[str, dict[str, Any]]) -> str:
+    """The table as a page of the documentation."""
+    lines = [
+        "# Speed: the figures",
+        "",
+        "Written by `make bench` from `benchmarks/latest.json`; see [Speed](../speed.md) for what is",
+        "compared. Times are medians in seconds.",
+        "",
+        "| benchmark | ratio | plain | ours | share of peak | notes |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, result in results.items():
+        lines.append(_row(name, result))
+        for rows, record in result.get("by_rows", {}).items():
+            timed = {**record, "seconds_fast": record["seconds"]}
+            lines.append(_row(f"&nbsp;&nbsp;{int(rows):,} rows", timed))
+    made = {(r["machine"], r["command"]) for r in results.values() if "machine" in r}
+    lines += ["", "## Machine and commands", ""]
+    return "\n".join(lines + [f"- `{command}`: {on}" for on, command in sorted(made)]) + "\n"
+
+
+def _row(name: str, result: dict[str, Any]) -> str:
+    cells = [
+        _number(result.get("ratio"), ".1f", 0),
+        _number(result.get("seconds_plain"), ".3f", 0),
+        _number(result.get("seconds_fast"), ".3f", 0),
+        _number(result.get("share_of_peak"), ".0%", 0),
+    ]
+    return f"| {name} | {' | '.join(cells)} | {_notes(result)} |"
 
 
 def _number(value: float | None, form: str, width: int) -> str:
@@ -76,7 +109,7 @@ def main() -> None:
     """Run everything, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="under a minute; nothing is kept")
-    parser.add_argument("--table", action="store_true", help="print the table of the last run")
+    parser.add_argument("--table", action="store_true", help="only the table of the last run")
     arguments = parser.parse_args()
     where = RESULTS.with_name("quick.json") if arguments.quick else RESULTS
     failed = []
@@ -87,6 +120,8 @@ def main() -> None:
         if done.returncode:
             failed.append(name)
     results = json.loads(where.read_text(encoding="utf-8")) if where.is_file() else {}
+    if not arguments.quick:
+        PAGE.write_text(page(results), encoding="utf-8")
     print("\n" + "\n".join(table(results)))
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")

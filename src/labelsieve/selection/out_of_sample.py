@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
+from ..core.arrays import probabilities
 from ..core.exceptions import InputError
 from ..core.random import numpy_generator
 from ..core.threads import threads_for
@@ -76,16 +77,16 @@ def out_of_sample_probabilities(
 def _logistic_probabilities(
     features: FloatArray, labels: IntArray, n_classes: int, folds: IntArray
 ) -> FloatArray:
-    probabilities = np.zeros((len(labels), n_classes))
+    out = probabilities(len(labels), n_classes)
     for fold in np.unique(folds):
         fitted, held = folds != fold, folds == fold
         seen = np.unique(labels[fitted])
         if len(seen) == 1:
-            probabilities[np.flatnonzero(held), seen[0]] = 1.0
+            out[np.flatnonzero(held), seen[0]] = 1.0
             continue
         mean, std = features[fitted].mean(axis=0), features[fitted].std(axis=0) + 1e-6
         probe = LogisticRegression(max_iter=300, C=0.1)
         probe.fit((features[fitted] - mean) / std, labels[fitted])
         found = probe.predict_proba((features[held] - mean) / std)
-        probabilities[np.ix_(held, probe.classes_)] = found
-    return probabilities
+        out[np.ix_(held, probe.classes_)] = found
+    return out
