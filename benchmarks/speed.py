@@ -53,8 +53,8 @@ def page(results: dict[str, dict[str, Any]]) -> str:
     lines = [
         "# Speed: the figures",
         "",
-        "Written by `make bench` from `benchmarks/latest.json`; see [Speed](../speed.md) for what is",
-        "compared. Times are medians in seconds.",
+        "Written by `make bench` from `benchmarks/latest.json`; see [Speed](../speed.md) for what",
+        "is compared. Times are medians in seconds.",
         "",
         "| benchmark | ratio | plain | ours | share of peak | notes |",
         "|---|---|---|---|---|---|",

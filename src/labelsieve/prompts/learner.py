@@ -172,11 +172,11 @@ class PromptLearner(nn.Module):
             after the other; differentiable in what is trained; no positions added.
         """
         first, (start, stop, _) = self.prefix_length, classes.indices(len(self.ends))
-        lengths = torch.tensor(self.ends[classes], device=self.end.device) + 1 - first
-        offsets = lengths.cumsum(0) - lengths - first
-        sources = self.sources[classes, first:]
-        inside = torch.arange(sources.shape[1], device=sources.device) < lengths[:, None]
-        packed = self.table[sources[inside]]
+        # On the CPU, so that no device has to be waited for.
+        lengths = torch.tensor(self.ends[classes]) + 1 - first
+        rows, columns = (torch.arange(int(lengths.max())) < lengths[:, None]).nonzero(as_tuple=True)
+        packed = self.table[self.sources[classes, first:][rows, columns]]
+        offsets = (lengths.cumsum(0) - lengths - first).to(self.end.device)
         slots = self.slots[classes, self.n_common :]
         if slots.shape[1]:
             own = self.context[classes] if self.class_specific else self.context[self.n_common :]

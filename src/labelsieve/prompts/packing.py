@@ -71,7 +71,7 @@ class Packing:
 def pack(first: int, prefix: int, ends: tuple[int, ...], device: torch.device) -> Packing:
     """The packing of k classes with end tokens at positions `ends`, from row `first` on."""
     lengths = torch.tensor(ends) + 1 - prefix
-    longest = int(lengths.max())
+    longest = max(ends) + 1 - prefix
     inside = torch.arange(longest) < lengths[:, None]
     return Packing(
         first=first,
