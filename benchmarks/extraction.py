@@ -4,7 +4,7 @@ Generated photographs (500 x 375, the spectrum of natural images) and the shape 
 with random weights. The plain loop is what the model's documentation suggests: a data set that
 calls the image processor, a DataLoader with two worker processes, the model under `no_grad`.
 
-    python benchmarks/extraction.py [--images 256] [--threads 2] [--quick]
+    python benchmarks/extraction.py [--images 192] [--threads 2] [--quick]
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def run(n_images: int, rounds: int) -> dict[str, dict[str, Any]]:
 def main() -> None:
     """Run and save."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=256)
+    parser.add_argument("--images", type=int, default=192)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--quick", action="store_true")

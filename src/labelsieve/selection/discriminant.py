@@ -8,6 +8,7 @@ one to predict, whatever their number.
 from __future__ import annotations
 
 import numpy as np
+import torch
 from scipy.sparse import csr_matrix
 from scipy.special import log_softmax
 
@@ -51,7 +52,7 @@ def discriminant_probabilities(
     out = probabilities(len(labels), n_classes)
     for rows in chunks(len(labels), n_classes):
         logits = scale * _logits(models, features[rows], folds[rows])
-        out[rows] = np.exp(log_softmax(logits, axis=1))
+        out[rows] = torch.from_numpy(logits).softmax(dim=1).numpy()
     return out
 
 
@@ -95,11 +96,11 @@ def _fit(
 def _logits(
     models: list[tuple[FloatArray, FloatArray]], features: FloatArray, folds: IntArray
 ) -> FloatArray:
-    """Logits (B, K), float64, of rows by the models without their folds."""
-    out = np.empty((len(features), len(models[0][1])))
+    """Logits (B, K), float32, of rows by the models without their folds."""
+    out = np.empty((len(features), len(models[0][1])), dtype=np.float32)
     for fold, (weights, offsets) in enumerate(models):
         held = folds == fold
-        out[held] = features[held] @ weights + offsets
+        out[held] = features[held] @ weights + offsets.astype(np.float32)
     return out
 
 

@@ -50,13 +50,15 @@ def approximate_neighbours(
     similarities = torch.full((len(x), k), -torch.inf)
     order = asked.flatten().argsort(stable=True)
     queries = torch.bincount(asked.flatten(), minlength=len(centres)).tolist()
-    for rows, others in zip((order // asked.shape[1]).split(queries), members, strict=True):
+    asking = (order // asked.shape[1]).split(queries)
+    for number, (rows, others) in enumerate(zip(asking, members, strict=True)):
         if not len(others):
             continue
         pool = x[others]
         for part in rows.split(BLOCK):
             cosine = x[part] @ pool.T
-            cosine[others[None] == part[:, None]] = -torch.inf
+            inside = (nearest[part] == number).nonzero()[:, 0]  # these meet themselves
+            cosine[inside, torch.searchsorted(others, part[inside])] = -torch.inf
             found = cosine.topk(min(k, len(others)), dim=1)
             known = torch.cat([similarities[part], found.values], dim=1).topk(k, dim=1)
             both = torch.cat([indices[part], others[found.indices]], dim=1)
