@@ -68,7 +68,7 @@ def measure(name: str, folder: Path) -> dict[str, Any]:
 
     x, given, true = (np.load(folder / f"{part}.npy") for part in ("x", "given", "true"))
     text = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
-    backbone = build_backbone(32, **text, num_attention_heads=2)
+    backbone = build_backbone(32, layers=1, **text, num_attention_heads=2)
     detector = REGISTRY.get(name)(backbone, class_names=random_names(CLASSES), **DETECTORS[name])
     started = time.perf_counter()
     detector.fit(ImageFeatures(x), given)

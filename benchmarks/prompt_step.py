@@ -52,14 +52,14 @@ class WordTokenizer:
         return {"input_ids": [START, *ids, END] if add_special_tokens else ids}
 
 
-def build_backbone(patch: int = 32, **text: int) -> ClipBackbone:
+def build_backbone(patch: int = 32, layers: int = 12, **text: int) -> ClipBackbone:
     """CLIP's ViT-B shapes with random weights; `text` changes the text tower's."""
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
     ids = {"bos_token_id": START, "eos_token_id": END, "pad_token_id": END}
     config = CLIPConfig(
         text_config={**ids, **text},
-        vision_config={"patch_size": patch},
+        vision_config={"patch_size": patch, "num_hidden_layers": layers},
         attn_implementation="sdpa",
     )
     torch.manual_seed(0)
