@@ -149,18 +149,25 @@ def main() -> None:
         print(json.dumps(measure(arguments.only, arguments.folder)))
         return
     sizes = [2_000] if arguments.quick else sorted(arguments.rows)
-    found = {n: children(n) for n in sizes}
+    n_filter = 2_000 if arguments.quick else 100_000
+    save({"detection_filter_against_cleanlab": against_cleanlab(n_filter)}, quick=arguments.quick)
+    found: dict[int, dict[str, Any]] = {}
+    for n in sizes:  # what is measured is kept, even if a later size is not reached
+        found[n] = children(n)
+        save(entries(found), quick=arguments.quick)
+
+
+def entries(found: dict[int, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """One entry a detector: its records by rows, and the exponents of growth between them."""
     results = {}
     for name in DETECTORS:
-        records = {n: found[n][name] for n in sizes if name in found[n]}
+        records = {n: found[n][name] for n in found if name in found[n]}
         slopes = [
             math.log(records[b]["seconds"] / records[a]["seconds"]) / math.log(b / a)
             for a, b in zip(list(records), list(records)[1:], strict=False)
         ]
         results[f"detection_{name}"] = {"by_rows": records, "slopes": slopes}
-    n_filter = 2_000 if arguments.quick else 100_000
-    results["detection_filter_against_cleanlab"] = against_cleanlab(n_filter)
-    save(results, quick=arguments.quick)
+    return results
 
 
 if __name__ == "__main__":

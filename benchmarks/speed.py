@@ -25,8 +25,8 @@ FULL = (
     ("prompt_step.py",),
     ("prompt_step.py", "--many", "21000"),
     ("extraction.py",),
-    ("detection.py",),
     ("startup.py",),
+    ("detection.py",),
 )
 QUICK = tuple((name, "--quick") for name in ("prompt_step.py", "extraction.py", "startup.py"))
 
@@ -112,6 +112,8 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="only the table of the last run")
     arguments = parser.parse_args()
     where = RESULTS.with_name("quick.json") if arguments.quick else RESULTS
+    if arguments.quick and not arguments.table:
+        where.unlink(missing_ok=True)
     failed = []
     for name, *options in () if arguments.table else QUICK if arguments.quick else FULL:
         started = time.perf_counter()
