@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint docs bench bench-quick glyph local deft clean
+.PHONY: demo test test-slow lint docs bench bench-quick bench-visual glyph local deft clean
 
 demo: $(VENV)/core.stamp
 	$(BIN)/labelsieve demo -o demo-out
@@ -25,11 +25,14 @@ docs: $(VENV)/docs.stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/dev.stamp
-	$(BIN)/python benchmarks/prompt_step.py
-	$(BIN)/python benchmarks/visual_tuning.py
+	$(BIN)/python benchmarks/speed.py
 
 bench-quick: $(VENV)/dev.stamp
-	$(BIN)/python benchmarks/prompt_step.py --repeats 1
+	$(BIN)/python benchmarks/speed.py --quick
+
+# What adapting the image encoder costs, beside computing features once (some minutes).
+bench-visual: $(VENV)/dev.stamp
+	$(BIN)/python benchmarks/visual_tuning.py
 
 # Pre-train the shipped mini-glyph again.
 glyph: $(VENV)/dev.stamp

@@ -14,7 +14,7 @@ from ..core.exceptions import InputError
 from ..core.random import numpy_generator, torch_generator
 from ..core.validation import IntArray, check_number
 from ..losses import make_loss
-from ..prompts import PromptLearner, TextClassifier, encode_prompts
+from ..prompts import PromptLearner, TextClassifier, encode_prompts, encode_together
 from ..selection.calibration import calibrate_scores
 from ..tuners.coop import CoOp
 from ..tuners.image_side import ImageSide
@@ -345,9 +345,8 @@ class _DualPromptTuning(AbstractTrainable):
     def logits_of(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Scaled similarities of features (B, D) to positive and negative prompts, (B, K)."""
         scale = self.backbone.logit_scale
-        positive = scale * features @ encode_prompts(self.backbone, self.positive).T
-        negative = scale * features.detach() @ encode_prompts(self.backbone, self.negative).T
-        return positive, negative
+        positive, negative = encode_together(self.backbone, [self.positive, self.negative])
+        return scale * features @ positive.T, scale * features.detach() @ negative.T
 
     def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
         """Draw the augmentation and the complementary labels of all rows."""

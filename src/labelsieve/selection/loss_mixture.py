@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.mixture import GaussianMixture
 
+from ..core.threads import threads_for
 from ..core.validation import FloatArray
 
 
@@ -38,9 +39,10 @@ def clean_probability_from_losses(losses: FloatArray, *, random_state: int = 0) 
     if len(losses) < 2 or high - low < 1e-12:
         return np.ones(len(losses))
     scaled = ((losses - low) / (high - low))[:, None]
-    mixture = GaussianMixture(
-        2, max_iter=100, tol=1e-4, reg_covar=5e-4, random_state=random_state
-    ).fit(scaled)
+    with threads_for(len(losses)):
+        mixture = GaussianMixture(
+            2, max_iter=100, tol=1e-4, reg_covar=5e-4, random_state=random_state
+        ).fit(scaled)
     posterior = mixture.predict_proba(scaled)[:, int(np.argmin(np.asarray(mixture.means_)))]
     order = np.argsort(losses, kind="stable")
     monotone = np.empty_like(posterior)
