@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -115,7 +116,7 @@ def _merges(words: list[str]) -> list[tuple[str, str]]:
     """
     split = [[*word[:-1], word[-1] + END_OF_WORD] for word in words]
     merges = []
-    while pairs := Counter(pair for word in split for pair in zip(word, word[1:], strict=False)):
+    while pairs := Counter(pair for word in split for pair in pairwise(word)):
         merges.append(min(pairs, key=lambda pair: (-pairs[pair], pair)))
         split = [_merged(word, merges[-1]) for word in split]
     return merges

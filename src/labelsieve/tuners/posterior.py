@@ -15,6 +15,7 @@ from ..core.random import numpy_generator
 from ..core.validation import FloatArray
 from ..prompts import TextClassifier, zero_shot_classifier
 from ..selection.latent_labels import fit_latent_labels
+from ..selection.mixture_and_refurbish import soft_cross_entropy
 from .base import AbstractTuner
 from .classifier import CosineHead
 from .feature_training import given_plan, with_shots
@@ -139,5 +140,4 @@ class _SoftTargets(AbstractTrainable):
         self.head, self.features, self.targets = head, features, targets
 
     def step(self, rows: Tensor, epoch: int, generator: torch.Generator) -> Tensor:
-        log_p = self.head(self.features[rows]).log_softmax(dim=-1)
-        return -(self.targets[rows] * log_p).sum(dim=-1).mean()
+        return soft_cross_entropy(self.head(self.features[rows]), self.targets[rows]).mean()
