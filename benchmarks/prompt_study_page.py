@@ -44,6 +44,8 @@ def read(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
 
 def spread(values: pd.Series) -> str:
     """Mean, standard deviation (n - 1) and, where it is not 3, the number of seeds."""
+    if values.empty:
+        return ""
     sd = f" ± {values.std():.3f}" if len(values) > 1 else ""
     return f"{values.mean():.3f}{sd}" + ("" if len(values) == 3 else f" (n={len(values)})")
 
@@ -65,6 +67,12 @@ def as_chosen(cells: pd.DataFrame) -> pd.DataFrame:
         ]
         parts.append(here[~here["held_out"].astype(bool) & (here["factor"] == wanted)])
     return pd.concat(parts)
+
+
+def in_order(noise: str) -> tuple[int, str]:
+    """Clean labels first, then injected noise by rate, then that of people."""
+    kind = noise.partition(" ")[0]
+    return ["none", "symmetric", "pair-flip", "human"].index(kind), noise
 
 
 def with_unlabelled(cells: pd.DataFrame) -> pd.DataFrame:
@@ -135,10 +143,11 @@ def paired(scored: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
     return lead.reset_index()
 
 
-def lead_text(values: pd.Series) -> str:
+def lead_text(found: pd.DataFrame) -> str:
     """Mean of paired differences with its standard deviation; bold where it exceeds it."""
-    if not len(values):
+    if found.empty:
         return ""
+    values = found["lead"]
     mean, sd = values.mean(), values.std()
     text = f"{mean:+.3f} ± {sd:.3f}"
     return f"**{text}**" if len(values) > 2 and abs(mean) > sd else text
@@ -150,7 +159,7 @@ def lead_section(scored: pd.DataFrame, title: str, first: str, second: str) -> l
     noises = list(dict.fromkeys(scored["noise"]))
     rows = [
         [f"{ground}, {REGIMES[str(regime)]}"]
-        + [lead_text(here[here["noise"] == noise]["lead"]) for noise in noises]
+        + [lead_text(here[here["noise"] == noise]) for noise in noises]
         for (ground, regime), here in found.groupby(KEY, sort=False)
     ]
     return [f"### {title}", "", *table(["ground", *noises], rows)]
@@ -172,6 +181,23 @@ def loss_section(scored: pd.DataFrame) -> list[str]:
             rows.append([f"{ground}, {REGIMES[str(regime)]}, {noise}", *shown])
     lines += ["Accuracy on clean labels less that on wrong ones.", ""]
     return [*lines, *table(["case", *methods], rows)]
+
+
+def ours_section(scored: pd.DataFrame) -> list[str]:
+    """Our own tuner against every other one."""
+    others = [method for method in METHODS if method in set(scored["method"])]
+    others.remove("posterior")
+    leads = [
+        dict(iter(paired(scored, "posterior", other).groupby([*KEY, "noise"]))) for other in others
+    ]
+    cases = scored[[*KEY, "noise"]].drop_duplicates().itertuples(index=False)
+    rows = []
+    for ground, regime, noise in cases:
+        found = [lead.get((ground, regime, noise)) for lead in leads]
+        shown = ["" if lead is None else lead_text(lead) for lead in found]
+        if any(shown):
+            rows.append([f"{ground}, {REGIMES[regime]}, {noise}", *shown])
+    return ["### Our tuner, posterior, less each other method", "", *table(["case", *others], rows)]
 
 
 def classes_section(alike: pd.DataFrame) -> list[str]:
@@ -210,8 +236,7 @@ def page(folder: Path) -> str:
     """The whole page."""
     cells, facts, alike = read(folder)
     scored = with_unlabelled(as_chosen(cells))
-    order = {noise: at for at, noise in enumerate(dict.fromkeys(cells["noise"]))}
-    scored = scored.sort_values("noise", key=lambda n: n.map(order), kind="stable")
+    scored = scored.sort_values("noise", key=lambda n: n.map(in_order), kind="stable")
     plans = "; ".join(f"{REGIMES[r]}: {p['epochs']} epochs in batches of {p['batch_size']}"
                       for r, p in PLANS.items())  # fmt: skip
     lines = [
@@ -243,6 +268,7 @@ def page(folder: Path) -> str:
         *lead_section(scored, "CoOp with CE less Classifier-R", "coop ce", "classifier-r"),
         *lead_section(scored[scored["noise"] == "none"], "Robust UPL less zero-shot: above it",
                       "robust-upl", "zero-shot"),
+        *ours_section(scored),
         *classes_section(alike),
         *cost_section(cells),
     ]  # fmt: skip
