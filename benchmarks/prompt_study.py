@@ -147,15 +147,16 @@ def noises(ground: Ground) -> list[str]:
     return ["none", *injected, *ground.human]
 
 
-def choosing(methods: list[str], regime: str) -> list[Cell]:
-    """The cells by which learning rates are chosen."""
+def choosing(methods: list[str], regime: str, noise: list[str]) -> list[Cell]:
+    """The cells by which learning rates are chosen for some kinds of labels."""
+    needed = [kind for kind in CHOSEN_ON if kind in map(like, noise)]
     return [
-        Cell(regime, noise, seed, method, factor, held_out=True)
+        Cell(regime, kind, seed, method, factor, held_out=True)
         for seed in CHOOSING_SEEDS
         for method in methods
         if method not in UNTRAINED
         for factor in FACTORS
-        for noise in (CHOSEN_ON[:1] if method in UNLABELLED else CHOSEN_ON)
+        for kind in (CHOSEN_ON[:1] if method in UNLABELLED else needed)
     ]
 
 
@@ -170,6 +171,8 @@ def like(noise: str) -> str:
 def chosen(records: list[dict[str, Any]], regime: str) -> dict[tuple[str, str], float]:
     """The factor of each method for each of `CHOSEN_ON`; of equally good ones the smaller."""
     table = pd.DataFrame([r for r in records if r.get("held_out") and r["regime"] == regime])
+    if table.empty:
+        return {}
     mean = table.groupby(["method", "noise", "factor"], as_index=False)["accuracy"].mean()
     best = mean.sort_values(["accuracy", "factor"], ascending=[False, True])
     return best.groupby(["method", "noise"])["factor"].first().to_dict()
@@ -322,9 +325,9 @@ def main() -> None:
         keeper.add(probe(_LOADED[0]))
     for regime in args.regimes:
         methods = [m for m in args.methods if regime == "few" or m not in UNLABELLED]
-        keeper.run(choosing(methods, regime))
-        factors = chosen(keeper.records, regime)
         noise = args.noise or noises(_LOADED[0])
+        keeper.run(choosing(methods, regime, noise))
+        factors = chosen(keeper.records, regime)
         keeper.run(measured(methods, regime, noise, args.seeds, factors))
 
 
