@@ -190,9 +190,9 @@ def ours_section(scored: pd.DataFrame) -> list[str]:
     leads = [
         dict(iter(paired(scored, "posterior", other).groupby([*KEY, "noise"]))) for other in others
     ]
-    cases = scored[[*KEY, "noise"]].drop_duplicates().itertuples(index=False)
+    cases = scored[[*KEY, "noise"]].drop_duplicates().sort_values(KEY, kind="stable")
     rows = []
-    for ground, regime, noise in cases:
+    for ground, regime, noise in cases.itertuples(index=False):
         found = [lead.get((ground, regime, noise)) for lead in leads]
         shown = ["" if lead is None else lead_text(lead) for lead in found]
         if any(shown):
