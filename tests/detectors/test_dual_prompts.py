@@ -8,7 +8,7 @@ import torch
 
 from labelsieve.core.exceptions import InputError
 from labelsieve.data import load_images
-from labelsieve.detectors.dual_prompts import (
+from labelsieve.detectors.dual_prompt_losses import (
     DualPrompts,
     complementary_labels,
     dual_prompt_losses,
