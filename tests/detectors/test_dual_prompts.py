@@ -16,7 +16,7 @@ from labelsieve.detectors.dual_prompt_losses import (
     dual_prompt_losses,
     fitted_scale,
 )
-from labelsieve.detectors.dual_prompts import DualPrompts
+from labelsieve.detectors.dual_prompts import LONGEST_GRADIENT, DualPrompts
 from labelsieve.tuners import load_tuner
 from labelsieve.visual_tuning import VISUAL_TUNINGS
 from problems import clustered_features, write_colour_tree
@@ -281,3 +281,14 @@ def test_images_of_no_class_are_dropped_and_get_no_suggestion(tiny_backbone):
     assert ((table["action"] == "drop").to_numpy() == homeless).all()
     assert table["suggested_label"].isna()[homeless].all()
     assert (found.suggested_label_[homeless] == -1).all()
+
+
+def test_a_step_of_the_positive_context_is_short(tiny_backbone):
+    """One batch, no momentum yet, no decay: lr times the longest gradient."""
+    x, given, _ = clustered_features(width=tiny_backbone.embed_dim)
+    options = {"epochs": 1, "batch_size": len(x), "lr": 0.5, "weight_decay": 0.0}
+    names = ("red", "green", "blue", "yellow")
+    moved = DualPrompts(tiny_backbone, class_names=names, **options).fit(x, given)
+    still = DualPrompts(tiny_backbone, class_names=names, **options | {"lr": 0.0}).fit(x, given)
+    step = moved.classifier_.context_ - still.classifier_.context_
+    assert 0 < step.norm().item() <= 0.5 * LONGEST_GRADIENT + 1e-6
