@@ -168,10 +168,10 @@ def _show(sieve, out: Path, json: bool, gate) -> None:
         common.print_json(summary if gate.limit is None else summary | {"gate": record})
         return
     from rich.console import Console
-
-    from ..sieve.promises import promises
     from rich.table import Table
     from rich.text import Text
+
+    from ..sieve.promises import promises
 
     console = Console(highlight=False)
     rate = summary["noise_rate"]
