@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import numpy as np
-
 from scipy.special import expit, logit
 
 from ..core.validation import BoolArray, FloatArray, IntArray
