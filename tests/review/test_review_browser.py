@@ -3,102 +3,18 @@
 from __future__ import annotations
 
 import re
-import shutil
 import signal
-import sqlite3
-import subprocess
-import sys
-from contextlib import contextmanager
 
 import pytest
+from pages import AWAY, NEEDS_BROWSER, command, decisions, saved
 
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
-AWAY = ["ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE"]
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(BROWSER is None, reason="needs Chromium"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=BROWSER, args=FLAGS)
-        yield running
-        running.close()
-
-
-@pytest.fixture
-def open_page(browser):
-    """Open the review; at the end there must have been no message and no request elsewhere."""
-    problems, contexts = [], []
-
-    def opened(url, *, expected=(), **options):
-        context = browser.new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
-
-        def note(text):
-            if not any(part in text for part in expected):
-                problems.append(text)
-
-        page.on("console", lambda message: note(message.text))
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("request", lambda r: r.url.startswith(url.split("?")[0]) or problems.append(r.url))
-        page.goto(url)
-        page.locator("main[aria-busy=false] #question").wait_for()
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert problems == []
-
-
-@contextmanager
-def command(folder, *arguments):
-    """`labelsieve review` as a person starts it; yields the process and its address."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "labelsieve", "review", folder, "--no-browser", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stdout is not None
-    try:
-        yield process, process.stdout.readline().strip()
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-
-
-def decisions(folder):
-    db = sqlite3.connect(folder / "decisions.sqlite")
-    found = {i: (a, label) for i, a, label in db.execute("SELECT id, action, label FROM current")}
-    db.close()
-    return found
+pytestmark = NEEDS_BROWSER
 
 
 def worst(scan_folder, n):
     from labelsieve.detectors import LabelIssues
 
     return LabelIssues.load(scan_folder).worst(n).reset_index(drop=True)
-
-
-def saved(page):
-    page.locator("#saved", has_text=re.compile("^saved$")).wait_for()
 
 
 def test_fifty_images_by_keyboard_survive_a_kill(scan_folder, open_page):
