@@ -13,7 +13,7 @@ from ..core.exceptions import InputError
 from ..core.serialization import read_json
 from ..core.validation import IntArray
 from ..sieve.reopen import images_of_scan
-from .estimate import remaining_errors, wrong_probability
+from .estimate import corrected, remaining_errors, wrong_probability
 from .evidence import evidence
 from .neighbours import SAME, NeighbourFinder
 from .order import orders
@@ -21,6 +21,7 @@ from .overlay import CODES, Overlay, decision_entry
 from .pairs import frequent_pairs
 from .proposals import read_proposals
 from .query import Query, matching, window
+from .seed import seeded
 from .store import FILE, UNDO, DecisionStore
 from .table import read_issue_table
 from .thumbnails import Thumbnails
@@ -43,6 +44,8 @@ class ReviewSession:
         Output folder of a scan.
     reviewer : str
         The name that pages begin with.
+    store : DecisionStore, optional
+        Of this folder, if it is open already.
 
     Raises
     ------
@@ -50,7 +53,7 @@ class ReviewSession:
         If it holds no finished scan, or decisions cannot be kept there.
     """
 
-    def __init__(self, folder: Path, *, reviewer: str = ""):
+    def __init__(self, folder: Path, *, reviewer: str = "", store: DecisionStore | None = None):
         self.folder, self.reviewer = folder, reviewer
         images, self.problem = images_of_scan(folder)
         self.table = read_issue_table(folder)
@@ -58,12 +61,15 @@ class ReviewSession:
         self._version = scan_version(folder)
         self.images = images
         self.thumbnails = None if images is None else Thumbnails(images, folder / HIDDEN)
-        self.store = DecisionStore(folder / FILE)
+        self.store = DecisionStore(folder / FILE) if store is None else store
+        self._held = seeded(self.store, folder, self.table)
         self.overlay = Overlay(self.store, self.table.ids)
         self.neighbours = NeighbourFinder(images, str(self.run.get("model", {}).get("id")))
         self._orders = orders(self.table)
         self._ranks = {name: np.argsort(rows) for name, rows in self._orders.items()}
-        self._wrong = wrong_probability(self.table)
+        summary = folder / "summary.json"
+        known = read_json(summary).get("decisions") if summary.is_file() else None
+        self._wrong = corrected(wrong_probability(self.table), self.table.is_issue, known)
         self._index = {name: label for label, name in enumerate(self.table.names)}
         scores = self.table.label_score
         self._sorted_scores = np.sort(scores[~np.isnan(scores)])
@@ -167,7 +173,8 @@ class ReviewSession:
             "n_done": int((firm & flagged).sum()),
             "n_decided": int(firm.sum()),
             "actions": counts,
-            "estimate": remaining_errors(self._wrong, codes),
+            "estimate": remaining_errors(self._wrong, codes, flagged=flagged, held=self._held),
+            "version": self._version,
         }
 
     def changes(self, since: int) -> dict[str, Any]:
