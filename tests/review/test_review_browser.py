@@ -153,6 +153,25 @@ def test_a_pair_is_decided_together_and_undone(server, scan_folder, open_page):
     assert list(decisions(scan_folder).values()) == [("relabel", "dog")] * 2
 
 
+def test_a_finger_decides_and_swipes(server, scan_folder, open_page):
+    """Real touch events: a swipe that the page must not lose to scrolling."""
+    page = open_page(server.url, viewport={"width": 390, "height": 844}, has_touch=True)
+    first = page.locator(".stage img").get_attribute("src")
+    page.locator("[data-act=drop]").tap()
+    page.locator(f".stage img:not([src='{first}'])").wait_for()
+    saved(page)
+    assert list(decisions(scan_folder).values()) == [("drop", None)]
+    second = page.locator(".stage img").get_attribute("src")
+    box = page.locator(".stage").bounding_box()
+    y, touch = box["y"] + box["height"] / 2, page.context.new_cdp_session(page)
+    for kind, x in [("touchStart", 300), *(("touchMove", x) for x in range(290, 90, -20))]:
+        point = {"type": kind, "touchPoints": [{"x": x, "y": y}]}
+        touch.send("Input.dispatchTouchEvent", point)
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.locator(f".stage img:not([src='{second}'])").wait_for()
+    assert len(decisions(scan_folder)) == 1
+
+
 def test_keys_can_be_listed_and_turned_off(server, scan_folder, open_page):
     page = open_page(server.url)
     page.keyboard.press("?")
