@@ -38,12 +38,11 @@ def paired(table: pd.DataFrame, column: str) -> str:
     mean, spread, count = lead.mean(), lead.std(ddof=1), lead.count()
     lines = ["| labels | " + " | ".join(mean.columns) + " |", "|:--" + "|--:" * mean.shape[1] + "|"]
     for case in mean.index:
-        cells = [
-            f"{mean.at[case, m]:+.3f} ± {spread.at[case, m]:.3f} (n={count.at[case, m]})"
-            if count.at[case, m]
-            else "–"
-            for m in mean.columns
-        ]
+        cells = []
+        for m in mean.columns:
+            n, plus = count.at[case, m], f" ± {spread.at[case, m]:.3f}"
+            shown = f"{mean.at[case, m]:+.3f}{plus if n > 1 else ''} (n={n})"
+            cells.append(shown if n else "–")
         lines.append(f"| {case} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
