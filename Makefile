@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint docs bench bench-quick bench-visual glyph local deft clean
+.PHONY: demo test test-slow lint docs bench bench-quick bench-visual glyph local default-detector deft clean
 
 demo: $(VENV)/core.stamp
 	$(BIN)/labelsieve demo -o demo-out
@@ -38,8 +38,13 @@ bench-visual: $(VENV)/dev.stamp
 glyph: $(VENV)/dev.stamp
 	$(BIN)/python -m recipes.mini_glyph.train -o build/mini-glyph
 
-# Compare detectors on real images with human labels (needs the data; see docs/results/default-detector.md).
+# Compare methods on real images, human labels first (needs the data; resumable; docs/results/local.md).
 local: $(VENV)/dev.stamp
+	$(BIN)/python benchmarks/local_suite.py
+	$(BIN)/python benchmarks/latent_limits.py
+
+# Every detector, on all images and both models (hours; docs/results/default-detector.md).
+default-detector: $(VENV)/dev.stamp
 	$(BIN)/python benchmarks/default_detector.py
 
 # DeFT's tables on real images (needs the data; every finished cell is kept, so it can be stopped).
