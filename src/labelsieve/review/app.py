@@ -128,7 +128,10 @@ class _Pages:
         if not isinstance(value, dict):
             raise InputError("the body must be a JSON object with reviewer and decisions")
         result = await run_in_threadpool(
-            self.review.session.decide, value.get("decisions"), value.get("reviewer")
+            self.review.session.decide,
+            value.get("decisions"),
+            value.get("reviewer"),
+            value.get("rows_key"),
         )
         return JSONResponse(result, 409 if result["conflicts"] else 200, headers=FRESH)
 

@@ -35,6 +35,14 @@ def scan_version(folder: Path) -> str:
     return hashlib.blake2b((folder / "run.json").read_bytes(), digest_size=6).hexdigest()
 
 
+def rows_key(ids: list[str]) -> str:
+    """Names which image stands in which row: a page of another scan must not decide here."""
+    digest = hashlib.blake2b(digest_size=8)
+    for identifier in ids:
+        digest.update(identifier.encode("utf-8", "surrogatepass") + b"\0")
+    return digest.hexdigest()
+
+
 class ReviewSession:
     """The review of one scan; its methods may be called from many threads.
 
@@ -59,6 +67,7 @@ class ReviewSession:
         self.table = read_issue_table(folder)
         self.run = read_json(folder / "run.json")
         self._version = scan_version(folder)
+        self._rows_key = rows_key(self.table.ids)
         self.images = images
         self.thumbnails = None if images is None else Thumbnails(images, folder / HIDDEN)
         self.store = DecisionStore(folder / FILE) if store is None else store
@@ -98,6 +107,7 @@ class ReviewSession:
             "problem": self.problem,
             "reviewer": self.reviewer,
             "version": self._version,
+            "rows_key": self._rows_key,
         }
 
     def _counts(self, labels: IntArray) -> list[int]:
@@ -184,7 +194,7 @@ class ReviewSession:
         changed = [{"row": row} | self.overlay.entry(row) for row in rows if row is not None]
         return {"rows": changed, "progress": progress}
 
-    def decide(self, wanted: Any, reviewer: Any) -> dict[str, Any]:
+    def decide(self, wanted: Any, reviewer: Any, key: Any = None) -> dict[str, Any]:
         """Save decisions by row number.
 
         Parameters
@@ -193,6 +203,8 @@ class ReviewSession:
             ``row``, ``action`` ("undo" takes back), ``label`` (name, for "relabel"), ``version``.
         reviewer : str
             Who decides.
+        key : str, optional
+            The ``rows_key`` under which the rows were shown.
 
         Returns
         -------
@@ -203,8 +215,14 @@ class ReviewSession:
         Raises
         ------
         InputError
-            If a decision is not well formed; then none is saved.
+            If a decision is not well formed, or the rows have become those of other images; then
+            none is saved.
         """
+        if key is not None and key != self._rows_key:
+            raise InputError(
+                "the scan is now one of other images, so this row is no longer the one that was "
+                "shown; load the page again"
+            )
         name = reviewer.strip() if isinstance(reviewer, str) else ""
         proposals = read_proposals(wanted, self.table)
         outcome = self.store.decide(proposals, reviewer=name[:MAX_REVIEWER] or "reviewer")

@@ -39,4 +39,5 @@ export async function post(path, value) {
   return response.json();
 }
 
-export const send = (decisions, reviewer) => post("/api/decisions", { reviewer, decisions });
+export const send = (decisions, reviewer, rowsKey) =>
+  post("/api/decisions", { reviewer, decisions, rows_key: rowsKey });

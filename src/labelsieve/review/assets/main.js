@@ -87,10 +87,12 @@ async function news() {
 
 /* The scan in the folder is a new one: list and estimates begin anew, at the same image. */
 async function renew() {
-  Object.assign(about, await ask("/api/about"));
+  const fresh = await ask("/api/about");
+  if (fresh.rows_key !== about.rows_key) return location.reload(); // other images in the rows
+  Object.assign(about, fresh);
   standing.showProgress(await ask("/api/progress"));
   filterForm.fillIn();
-  await go(view, view === "one" ? (one.currentRow() ?? null) : null);
+  return go(view, view === "one" ? (one.currentRow() ?? null) : null);
 }
 
 function stored(name, value) {
