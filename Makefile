@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint docs bench bench-quick glyph local deft clean
+.PHONY: demo test test-slow lint docs bench bench-quick bench-visual glyph local default-detector deft clean
 
 demo: $(VENV)/core.stamp
 	$(BIN)/labelsieve demo -o demo-out
@@ -25,18 +25,26 @@ docs: $(VENV)/docs.stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/dev.stamp
-	$(BIN)/python benchmarks/prompt_step.py
-	$(BIN)/python benchmarks/visual_tuning.py
+	$(BIN)/python benchmarks/speed.py
 
 bench-quick: $(VENV)/dev.stamp
-	$(BIN)/python benchmarks/prompt_step.py --repeats 1
+	$(BIN)/python benchmarks/speed.py --quick
+
+# What adapting the image encoder costs, beside computing features once (some minutes).
+bench-visual: $(VENV)/dev.stamp
+	$(BIN)/python benchmarks/visual_tuning.py
 
 # Pre-train the shipped mini-glyph again.
 glyph: $(VENV)/dev.stamp
 	$(BIN)/python -m recipes.mini_glyph.train -o build/mini-glyph
 
-# Compare detectors on real images with human labels (needs the data; see docs/results/default-detector.md).
+# Compare methods on real images, human labels first (needs the data; resumable; docs/results/local.md).
 local: $(VENV)/dev.stamp
+	$(BIN)/python benchmarks/local_suite.py
+	$(BIN)/python benchmarks/latent_limits.py
+
+# Every detector, on all images and both models (hours; docs/results/default-detector.md).
+default-detector: $(VENV)/dev.stamp
 	$(BIN)/python benchmarks/default_detector.py
 
 # DeFT's tables on real images (needs the data; every finished cell is kept, so it can be stopped).

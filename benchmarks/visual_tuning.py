@@ -139,7 +139,8 @@ def main() -> None:
         return
     found = {tuning: child(arguments, tuning) for tuning in TUNINGS}
     save(found, arguments)
-    print("dual prompts, processor seconds for a thousand images, 10 classes")
+    print("dual prompts, processor seconds for a thousand images, 10 classes; first ratio: to")
+    print("`none` on cached features; second: with the pass that computes them")
     print(f"{'encoder':<10}{'epoch':>9}{'ratio':>8}{'ten epochs':>12}{'ratio':>8}{'peak MiB':>10}")
     for name, record in found.items():
         keys = ("processor_epoch", "processor_run")

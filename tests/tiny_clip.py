@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import string
+from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 OLD_EOS_ID = 2
+END_OF_WORD = "</w>"
 WORDS = (
     "a an the photo picture of one several small dark blurred drawing type this is in close up "
     "cat dog car truck fire sports sea lion red green blue circle square bird frog horse ship deer "
@@ -75,20 +77,22 @@ def spread_biases(model: torch.nn.Module) -> None:
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """A byte-pair tokenizer of CLIP's kind; the words above are about one token each."""
-    tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token=END))
+    """A byte-pair tokenizer of CLIP's kind; the words above are one token each."""
+    merges = _merges(WORDS.split())
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = [*letters, *(c + END_OF_WORD for c in letters), *map("".join, merges)]
+    tokenizer = Tokenizer(
+        models.BPE(
+            vocab={token: at for at, token in enumerate(tokens)},
+            merges=merges,
+            end_of_word_suffix=END_OF_WORD,
+            unk_token=END,
+        )
+    )
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Whitespace(), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
-    trainer = trainers.BpeTrainer(
-        vocab_size=600,
-        show_progress=False,
-        end_of_word_suffix="</w>",
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-    )
-    letters = " ".join(string.ascii_lowercase + string.digits + string.punctuation)
-    tokenizer.train_from_iterator([WORDS, WORDS, letters], trainer)
     tokenizer.add_special_tokens([START, END])  # last, so the end token has the largest id
     start, end = tokenizer.token_to_id(START), tokenizer.token_to_id(END)
     tokenizer.post_processor = processors.RobertaProcessing(
@@ -102,3 +106,28 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         unk_token=END,
         model_max_length=77,
     )
+
+
+def _merges(words: list[str]) -> list[tuple[str, str]]:
+    """Merges until every word is one token, the most frequent pair first.
+
+    The trainer of `tokenizers` numbers the tokens in another order in every process, and with
+    them the weights: each run would test another model.
+    """
+    split = [[*word[:-1], word[-1] + END_OF_WORD] for word in words]
+    merges = []
+    while pairs := Counter(pair for word in split for pair in pairwise(word)):
+        merges.append(min(pairs, key=lambda pair: (-pairs[pair], pair)))
+        split = [_merged(word, merges[-1]) for word in split]
+    return merges
+
+
+def _merged(word: list[str], pair: tuple[str, str]) -> list[str]:
+    """A word with a pair joined wherever it stands."""
+    done: list[str] = []
+    for token in word:
+        if done and (done[-1], token) == pair:
+            done[-1] += token
+        else:
+            done.append(token)
+    return done

@@ -1,6 +1,7 @@
 """The network, and the Hugging Face directory it is kept in."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -59,7 +60,7 @@ def initialise(model: CLIPModel) -> None:
                 writes = "out_proj" in name or "fc2" in name
                 weight.normal_(std=weight[0].numel() ** -0.5 * (damping if writes else 1.0))
     for projection in (model.text_projection, model.visual_projection):
-        projection.weight.normal_(std=_WIDTH**-0.5)
+        projection.weight.normal_(std=projection.in_features**-0.5)
 
 
 def normalise(pixels: torch.Tensor) -> torch.Tensor:
@@ -91,11 +92,19 @@ def encode_texts(
     return F.normalize(model.text_projection(torch.cat(features)[back]), dim=-1)
 
 
-def save_directory(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, path: Path) -> None:
+def save_directory(
+    model: CLIPModel,
+    tokenizer: PreTrainedTokenizerFast,
+    path: Path,
+    *,
+    mean: Sequence[float] = (PIXEL_MEAN,) * 3,
+    std: Sequence[float] = (PIXEL_STD,) * 3,
+) -> None:
     """Write configuration, float16 weights, tokenizer and image processor to a directory.
 
     The configuration says float32, so that the weights are widened again on loading.
     """
+    side = model.config.vision_config.image_size
     path.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(path)
     config = {**model.config.to_diff_dict(), "architectures": ["CLIPModel"], "dtype": "float32"}
@@ -107,14 +116,14 @@ def save_directory(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, path: P
         "image_processor_type": "CLIPImageProcessor",
         "do_convert_rgb": True,
         "do_resize": True,
-        "size": {"shortest_edge": IMAGE_SIDE},
+        "size": {"shortest_edge": side},
         "resample": 3,
         "do_center_crop": True,
-        "crop_size": {"height": IMAGE_SIDE, "width": IMAGE_SIDE},
+        "crop_size": {"height": side, "width": side},
         "do_rescale": True,
         "rescale_factor": 1 / 255,
         "do_normalize": True,
-        "image_mean": [PIXEL_MEAN] * 3,
-        "image_std": [PIXEL_STD] * 3,
+        "image_mean": list(mean),
+        "image_std": list(std),
     }
     (path / "preprocessor_config.json").write_text(json.dumps(processor, indent=2) + "\n")

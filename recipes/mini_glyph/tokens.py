@@ -1,7 +1,15 @@
 """The tokenizer: byte-level BPE over the recipe's own captions and some common words."""
 
 import numpy as np
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import (
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from transformers import PreTrainedTokenizerFast
 
 from .captions import COLOURS, DIGIT_NAMES, WORDS, write_caption
@@ -13,20 +21,29 @@ BOS, EOS, PAD = "<|startoftext|>", "<|endoftext|>", "<|pad|>"
 
 
 def build_tokenizer(seed: int = 0) -> PreTrainedTokenizerFast:
-    """Train the tokenizer.
+    """Train the tokenizer of mini-glyph; case is kept ("b" and "B" are different glyphs)."""
+    return train_tokenizer(_corpus(seed), vocabulary=VOCABULARY_SIZE, context=CONTEXT_LENGTH)
 
-    Case is kept ("b" and "B" are different glyphs) and every byte has a token, so any text can be
-    encoded. The end token has the highest id, so both of the rules by which CLIP finds it agree.
+
+def train_tokenizer(
+    corpus: list[str], *, vocabulary: int, context: int, lowercase: bool = False
+) -> PreTrainedTokenizerFast:
+    """Train a byte-level tokenizer on a corpus.
+
+    Every byte has a token, so any text can be encoded. The end token has the highest id, so both of
+    the rules by which CLIP finds it agree.
     """
     tokenizer = Tokenizer(models.BPE())
+    if lowercase:
+        tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY_SIZE - 3,
+        vocab_size=vocabulary - 3,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_corpus(seed), trainer)
+    tokenizer.train_from_iterator(corpus, trainer)
     tokenizer.add_special_tokens([PAD, BOS, EOS])
     ends = [(token, tokenizer.token_to_id(token)) for token in (BOS, EOS)]
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -37,7 +54,7 @@ def build_tokenizer(seed: int = 0) -> PreTrainedTokenizerFast:
         bos_token=BOS,
         eos_token=EOS,
         pad_token=PAD,
-        model_max_length=CONTEXT_LENGTH,
+        model_max_length=context,
         clean_up_tokenization_spaces=False,
     )
 

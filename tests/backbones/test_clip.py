@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 
 from labelsieve.backbones import load_backbone
 from labelsieve.core.exceptions import InputError
-from tiny_clip import OLD_EOS_ID, build_tiny_clip
+from tiny_clip import OLD_EOS_ID, build_tiny_clip, build_tokenizer
 
 TEXTS = ["a photo of a cat.", "sea lion", "a dark drawing of two xylophones, 3 dogs and a truck"]
 
@@ -30,6 +30,12 @@ def reference_text_features(backbone, ids):
 def noise_images(n, size=(40, 50), seed=0):
     draw = np.random.default_rng(seed)
     return [Image.fromarray(draw.integers(0, 256, (*size, 3), dtype=np.uint8)) for _ in range(n)]
+
+
+def test_the_tiny_tokenizer_is_the_same_in_every_process():
+    ids = build_tokenizer()("a photo of a sea lion, zoo.")["input_ids"]
+    assert ids == [653, 320, 628, 620, 320, 641, 616, 267, 89, 78, 334, 269, 654]
+    assert build_tokenizer().get_vocab() == build_tokenizer().get_vocab()
 
 
 def test_text_features_equal_transformers(backbone):

@@ -74,6 +74,22 @@ def test_equals_encoding_one_by_one(tiny_backbone, images, workers):
     assert result.ok.all()
 
 
+def test_threads_change_no_bit(tiny_backbone, images):
+    first, *others = (
+        extract_features(images, tiny_backbone, batch_size=4, workers=workers).features
+        for workers in (0, 1, 3, None)
+    )
+    assert all((first == other).all() for other in others)
+
+
+def test_large_features_are_mapped(tiny_backbone, images, monkeypatch):
+    plain = extract_features(images, tiny_backbone).features
+    monkeypatch.setattr("labelsieve.core.arrays.SHARE_OF_MEMORY", 0.0)
+    mapped = extract_features(images, tiny_backbone).features
+    assert isinstance(mapped, np.memmap)
+    assert (mapped == plain).all()
+
+
 def test_same_run_twice_is_identical(tiny_backbone, images):
     first, second = (extract_features(images, tiny_backbone, batch_size=4) for _ in range(2))
     assert (first.features == second.features).all()

@@ -5,14 +5,18 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import minimize_scalar
+from torch.nn.functional import cross_entropy
 
+from labelsieve.bench.demo import write_digits
 from labelsieve.core.exceptions import InputError
-from labelsieve.data import load_images
-from labelsieve.detectors.dual_prompts import (
-    DualPrompts,
+from labelsieve.data import inject_noise, load_images
+from labelsieve.detectors.dual_prompt_losses import (
     complementary_labels,
     dual_prompt_losses,
+    fitted_scale,
 )
+from labelsieve.detectors.dual_prompts import LONGEST_GRADIENT, DualPrompts
 from labelsieve.tuners import load_tuner
 from labelsieve.visual_tuning import VISUAL_TUNINGS
 from problems import clustered_features, write_colour_tree
@@ -23,16 +27,21 @@ NEGATIVE = torch.tensor([[24.0, 23.0, 20.5]], dtype=torch.float64)
 
 def textbook(positive, negative, labels, complementary, warm_up):
     """The losses as nested Python, one sample at a time."""
-    dual, similarity, chosen = 0.0, 0.0, 0
+    dual, chosen = 0.0, []
     for p, n, y, c in zip(positive, negative, labels, complementary, strict=True):
         clean = [1 / (1 + math.exp(float(n[k] - p[k]))) for k in range(len(p))]
         selected = warm_up or clean[y] > 0.5
         target = int(y) if selected else int(torch.argmax(p))
         dual -= math.log(max(clean[target], 1e-5)) + math.log(max(1 - clean[c], 1e-5))
         if selected:
-            chosen += 1
-            similarity -= float(torch.log_softmax(p, 0)[y])
-    return dual / len(labels), similarity / max(chosen, 1)
+            chosen.append((p, y))
+
+    def cross_entropy(scale):
+        return -np.mean([float(torch.log_softmax(scale * p, 0)[y]) for p, y in chosen])
+
+    least = minimize_scalar(cross_entropy, bounds=(0, 1), options={"xatol": 1e-9})
+    similarity = min(least.fun, cross_entropy(1.0)) if chosen else 0.0
+    return dual / len(labels), similarity
 
 
 def test_reference_values():
@@ -74,11 +83,47 @@ def test_gradients_equal_finite_differences_of_the_textbook_loop(warm_up):
             shift = torch.zeros(8, 4, dtype=torch.float64)
             shift[i, k] = step
             p, n = positive.detach(), negative.detach()
-            # L_dp sees the positive logits as constants, L_sim does not see the negative ones
+            # L_dp sees the positive logits as constants, L_sim does not see the negative ones;
+            # the fitted scale moves with them, but at the least cross-entropy that is of no account
             slope = textbook_at(p, n + shift, 0) - textbook_at(p, n - shift, 0)
             assert negative.grad[i, k].item() == pytest.approx(slope / (2 * step), abs=1e-6)
             slope = textbook_at(p + shift, n, 1) - textbook_at(p - shift, n, 1)
             assert positive.grad[i, k].item() == pytest.approx(slope / (2 * step), abs=1e-6)
+
+
+def test_the_fitted_scale_is_where_the_cross_entropy_is_least():
+    g = torch.Generator().manual_seed(3)
+    logits = 12 * torch.randn(200, 5, generator=g, dtype=torch.float64)
+    labels = torch.where(torch.rand(200, generator=g) < 0.4, 0, logits.argmax(dim=1))
+    found = fitted_scale(logits, labels)
+    scales = torch.linspace(0, 1, 10_001, dtype=torch.float64)
+    values = torch.stack([cross_entropy(scale * logits, labels) for scale in scales])
+    assert 0 < found < 1
+    assert found.item() == pytest.approx(scales[values.argmin()].item(), abs=1e-4)
+    # too sure of its labels, the model pays more than one that knows nothing
+    assert cross_entropy(logits, labels) > math.log(5) > cross_entropy(found * logits, labels)
+    assert fitted_scale(found * logits, labels).item() == pytest.approx(1, abs=1e-4)
+    assert fitted_scale(logits.half(), labels).item() == pytest.approx(found.item(), abs=1e-2)
+
+
+def test_the_fitted_scale_at_its_ends():
+    logits = torch.tensor([[9.0, 1.0, 0.0], [0.0, 5.0, 4.0]])
+    assert fitted_scale(logits, torch.tensor([0, 1])) == 1.0  # right: the published loss
+    assert fitted_scale(logits, torch.tensor([2, 0])) < 1e-5  # worse than no knowledge
+    assert fitted_scale(torch.zeros(2, 3), torch.tensor([0, 1])) == 1.0
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_wrong_labels_do_not_make_all_classes_alike(seed, tmp_path):
+    """At the model's own scale both seeds end with two or three of ten classes."""
+    images = load_images(write_digits(tmp_path, seed)[0])
+    truth = images.given_labels
+    noisy = inject_noise(truth, 10, kind="symmetric", rate=0.3, random_state=seed).labels
+    found = DualPrompts("mini-glyph", epochs=4, random_state=seed).fit(images.with_labels(noisy))
+    assert (found.probabilities_.argmax(axis=1) == truth).mean() > 0.7
+    text = found.classifier_.classifier_.weights
+    assert (text @ text.T).mean() < 0.6
+    assert found.history_[-1]["loss"] < found.history_[1]["loss"]
 
 
 def test_gradients_are_routed_as_in_the_authors_code():
@@ -140,9 +185,8 @@ def test_agreement_also_asks_for_the_largest_clean_probability():
     _, agreeing = dual_prompt_losses(
         positive, negative, given, complementary, warm_up=False, agreement=True
     )
-    by_row = -positive.log_softmax(1)[:, 0]
-    torch.testing.assert_close(all_of_them, by_row.mean())
-    torch.testing.assert_close(agreeing, by_row[1])
+    assert all_of_them.item() == pytest.approx(math.log(2), abs=1e-5)  # one right, one wrong
+    torch.testing.assert_close(agreeing, -positive.log_softmax(1)[1, 0])
 
 
 def test_the_warm_up_may_use_another_loss():
@@ -237,3 +281,14 @@ def test_images_of_no_class_are_dropped_and_get_no_suggestion(tiny_backbone):
     assert ((table["action"] == "drop").to_numpy() == homeless).all()
     assert table["suggested_label"].isna()[homeless].all()
     assert (found.suggested_label_[homeless] == -1).all()
+
+
+def test_a_step_of_the_positive_context_is_short(tiny_backbone):
+    """One batch, no momentum yet, no decay: lr times the longest gradient."""
+    x, given, _ = clustered_features(width=tiny_backbone.embed_dim)
+    options = {"epochs": 1, "batch_size": len(x), "lr": 0.5, "weight_decay": 0.0}
+    names = ("red", "green", "blue", "yellow")
+    moved = DualPrompts(tiny_backbone, class_names=names, **options).fit(x, given)
+    still = DualPrompts(tiny_backbone, class_names=names, **options | {"lr": 0.0}).fit(x, given)
+    step = moved.classifier_.context_ - still.classifier_.context_
+    assert 0 < step.norm().item() <= 0.5 * LONGEST_GRADIENT + 1e-6

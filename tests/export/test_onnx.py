@@ -23,6 +23,7 @@ CASES = {
     "coop": ("coop", {"epochs": 1}),
     "nlprompt": ("nlprompt", {"epochs": 1}),
     "tip-adapter": ("tip-adapter", {}),
+    "posterior": ("posterior", {"epochs": 1}),
     "coop with prompts in the image": ("coop", {"epochs": 1, "visual_tuning": "vpt-deep"}),
     "coop with lora": ("coop", {"epochs": 1, "visual_tuning": "lora"}),
     "coop with ssf": ("coop", {"epochs": 1, "visual_tuning": "ssf"}),

@@ -9,7 +9,8 @@ from torch.nn.functional import normalize
 from labelsieve.backbones import load_backbone
 from labelsieve.backbones.clip import ClipBackbone
 from labelsieve.core.exceptions import InputError
-from labelsieve.prompts import PromptLearner, encode_prompts, text_encoder
+from labelsieve.prompts import PromptLearner, encode_prompts, encode_together, text_encoder
+from labelsieve.prompts.frozen_tower import frozen_tower
 from tiny_clip import OLD_EOS_ID, build_tiny_clip, spread_biases
 
 NAMES = ["cat", "sea lion", "maple tree", "xylophone", "u.s.", "a very dark fire truck", "dog"]
@@ -43,19 +44,23 @@ def transformers_features(backbone, learner):
 
 def gradient(features, learner):
     weights = torch.randn(features.shape, generator=torch.Generator().manual_seed(3))
-    return torch.autograd.grad((features * weights).sum(), learner.context)[0]
+    return torch.autograd.grad((features * weights).sum(), learner.context, retain_graph=True)[0]
+
+
+def assert_same_gradient(features, expected, learner):
+    wanted = gradient(expected, learner)
+    scale = wanted.abs().max()
+    assert scale > 0.01
+    torch.testing.assert_close(
+        gradient(features, learner) / scale, wanted / scale, atol=1e-5, rtol=0
+    )
 
 
 def assert_equal(backbone, learner, **options):
     expected = transformers_features(backbone, learner)
     features = encode_prompts(backbone, learner, **options)
     torch.testing.assert_close(features, expected, atol=1e-5, rtol=0)
-    expected_gradient = gradient(expected, learner)
-    scale = expected_gradient.abs().max()
-    assert scale > 0.01
-    torch.testing.assert_close(
-        gradient(features, learner) / scale, expected_gradient / scale, atol=1e-5, rtol=0
-    )
+    assert_same_gradient(features, expected, learner)
 
 
 @pytest.mark.parametrize("n_context", [1, 4, 16])
@@ -88,21 +93,95 @@ def test_towers_own_activation_is_used(tiny_clip_dir, activation):
     assert_equal(backbone, PromptLearner(backbone, NAMES, n_context=4), method="shared-prefix")
 
 
-@pytest.mark.parametrize(
-    "options",
-    [{"class_specific": True}, {"position": "front"}, {"position": "middle"}],
-)
-def test_other_layouts_fall_back_to_plain(backbone, options):
-    learner = PromptLearner(backbone, NAMES, n_context=4, **options)
-    expected = backbone.encode_embeddings(*learner(full_context=True))
-    torch.testing.assert_close(encode_prompts(backbone, learner), expected, atol=1e-5, rtol=0)
-    with pytest.raises(InputError, match="position='end'"):
-        encode_prompts(backbone, learner, method="shared-prefix")
+@pytest.mark.parametrize("class_specific", [False, True])
+@pytest.mark.parametrize("position", ["end", "middle", "front"])
+@pytest.mark.parametrize("class_chunk", [None, 3])
+def test_every_layout_equals_the_plain_forward(backbone, position, class_specific, class_chunk):
+    learner = PromptLearner(
+        backbone, NAMES, n_context=5, position=position, class_specific=class_specific
+    )
+    shared = {"end": 5, "middle": 2, "front": 0}[position]
+    assert learner.prefix_length == 1 + (0 if class_specific else shared)
+    plain = backbone.encode_embeddings(*learner(full_context=True))
+    fast = encode_prompts(backbone, learner, method="shared-prefix", class_chunk=class_chunk)
+    torch.testing.assert_close(fast, plain, atol=1e-5, rtol=0)
+    assert_same_gradient(fast, plain, learner)
+
+
+@pytest.mark.parametrize("class_chunk", [None, 3])
+def test_two_learners_in_one_pass_equal_two_passes(backbone, class_chunk):
+    positive = PromptLearner(backbone, NAMES, initial_text="a photo of a")
+    negative = PromptLearner(backbone, NAMES[:5], n_context=6, position="middle")
+    both = encode_together(backbone, [positive, negative], class_chunk=class_chunk)
+    for found, learner in zip(both, (positive, negative), strict=True):
+        plain = backbone.encode_embeddings(*learner(full_context=True))
+        torch.testing.assert_close(found, plain, atol=1e-5, rtol=0)
+        assert_same_gradient(found, plain, learner)
+
+
+@pytest.mark.parametrize("method", ["shared-prefix", "plain"])
+def test_activations_beyond_the_limit_are_computed_again(backbone, method, monkeypatch):
+    learner = PromptLearner(backbone, NAMES, n_context=4)
+    kept = encode_prompts(backbone, learner, method=method, class_chunk=2)
+    expected = gradient(kept, learner)
+    runs = []
+    checkpoint = text_encoder.checkpoint
+    monkeypatch.setattr(text_encoder, "KEPT_BYTES", 0)
+    monkeypatch.setattr(
+        text_encoder, "checkpoint", lambda *a, **k: runs.append(1) or checkpoint(*a, **k)
+    )
+    again = encode_prompts(backbone, learner, method=method, class_chunk=2)
+    assert torch.equal(again, kept)
+    torch.testing.assert_close(gradient(again, learner), expected, atol=1e-5, rtol=1e-5)
+    assert len(runs) == 3  # of four chunks one is always kept
+    with torch.no_grad():
+        encode_prompts(backbone, learner, method=method, class_chunk=2)
+    assert len(runs) == 3
+
+
+def test_default_chunks_change_nothing(backbone, monkeypatch):
+    learner = PromptLearner(backbone, NAMES, n_context=4)
+    whole = encode_prompts(backbone, learner)
+    monkeypatch.setattr(text_encoder, "CHUNK_TOKENS", 9)
+    chunked = encode_prompts(backbone, learner)
+    torch.testing.assert_close(chunked, whole, atol=1e-6, rtol=0)
+    assert_same_gradient(chunked, whole, learner)
+
+
+def test_bfloat16_stays_within_its_tolerance(backbone):
+    learner = PromptLearner(backbone, NAMES, n_context=4)
+    exact = encode_prompts(backbone, learner)  # see docs/speed.md for the tolerance
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = encode_prompts(backbone, learner)
+    assert rounded.dtype == torch.float32
+    assert not torch.equal(rounded, exact)
+    assert (rounded * exact).sum(dim=-1).min() > 0.9995
+    wanted, found = gradient(exact, learner), gradient(rounded, learner)
+    assert (found - wanted).norm() < 0.03 * wanted.norm()
+
+
+def test_weights_are_made_ready_once_and_again_when_they_change(tiny_clip_dir):
+    backbone = load_backbone(tiny_clip_dir, device="cpu")
+    model = backbone.model
+    first = frozen_tower(model, torch.float32)
+    assert frozen_tower(model, torch.float32) is first
+    assert frozen_tower(model, torch.bfloat16).blocks[0].qkv.weight.dtype == torch.bfloat16
+    assert frozen_tower(model, torch.float32) is first
+    layer = model.text_model.encoder.layers[0]
+    with torch.no_grad():
+        layer.mlp.fc1.weight.mul_(2.0)
+    assert frozen_tower(model, torch.float32) is not first
+    learner = PromptLearner(backbone, NAMES, n_context=4)
+    plain = backbone.encode_embeddings(*learner(full_context=True))
+    torch.testing.assert_close(encode_prompts(backbone, learner), plain, atol=1e-5, rtol=0)
+    layer.mlp.fc1.weight.requires_grad_(True)
+    encode_prompts(backbone, learner).sum().backward()
+    assert layer.mlp.fc1.weight.grad.abs().max() > 0
 
 
 def test_auto_takes_the_shared_prefix_where_it_holds(backbone, monkeypatch):
     learner = PromptLearner(backbone, NAMES, n_context=4)
-    monkeypatch.setattr(text_encoder, "_encode_shared", lambda *_: torch.zeros(7, 24))
+    monkeypatch.setattr(text_encoder, "_encode_shared", lambda *_: [torch.zeros(7, 24)])
     assert (encode_prompts(backbone, learner) == 0).all()
     assert (encode_prompts(backbone, learner, method="plain") != 0).any()
 

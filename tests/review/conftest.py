@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from pages import BROWSER, FLAGS
 from PIL import Image
 
 from labelsieve.backbones import FeatureCache
@@ -206,3 +207,39 @@ def serve():
 def cache_features_fixture():
     """`cache_features`, as a fixture."""
     return cache_features
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=BROWSER, args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    """Open the review; at the end there must have been no message and no request elsewhere."""
+    problems, contexts = [], []
+
+    def opened(url, *, expected=(), **options):
+        context = browser.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+
+        def note(text):
+            if not any(part in text for part in expected):
+                problems.append(text)
+
+        page.on("console", lambda message: note(message.text))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("request", lambda r: r.url.startswith(url.split("?")[0]) or problems.append(r.url))
+        page.goto(url)
+        page.locator("main[aria-busy=false] #question").wait_for()
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert problems == []

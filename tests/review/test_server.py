@@ -57,6 +57,23 @@ def test_decisions_of_another_process_arrive(client, scan_folder):
     assert client.decide([{"row": 8, "action": "keep", "version": 0}])[0] == 409
 
 
+def test_a_page_of_other_images_decides_nothing(scan_folder):
+    """A page left open while the data changed, was scanned again and served again."""
+    session = ReviewSession(scan_folder)
+    key = session.about()["rows_key"]
+    session.close()
+    issues = pd.read_parquet(scan_folder / "issues.parquet")
+    issues.iloc[1:].to_parquet(scan_folder / "issues.parquet", index=False)
+    again = ReviewSession(scan_folder)
+    wanted = [{"row": 0, "action": "drop", "version": 0}]
+    with pytest.raises(InputError, match="no longer the one that was shown; load the page again"):
+        again.decide(wanted, "Ada", key)
+    assert again.progress()["n_done"] == 0
+    assert again.about()["rows_key"] != key
+    assert again.decide(wanted, "Ada", again.about()["rows_key"])["saved"]
+    again.close()
+
+
 def test_giving_the_given_label_again_keeps_it(client):
     wanted = {"row": 0, "action": "relabel", "label": "cat", "version": 0}
     assert client.decide([wanted])[1]["saved"][0]["decision"]["action"] == "keep"

@@ -127,7 +127,8 @@ def upload(address: str, bucket: str, folder: Path) -> None:
 def put(url: str, content: bytes) -> None:
     """One PUT request, with credentials that moto accepts."""
     headers = {
-        "Authorization": "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request"
+        "Authorization": "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request",
+        "Content-Type": "application/octet-stream",  # urllib's own would be parsed as a form
     }
     urllib.request.urlopen(
         urllib.request.Request(url, data=content, headers=headers, method="PUT")

@@ -17,10 +17,8 @@ pytest.importorskip("ray")
 RAY = ("--engine", "ray", "--workers", "2")
 
 
-@pytest.mark.parametrize(
-    ("n_rows", "per_shard"),
-    [(480, 40), pytest.param(100_000, 2_000, marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("n_rows", "per_shard"), [(480, 40), (100_000, 2_000)])
 def test_kills_of_a_worker_and_of_the_driver(tmp_path: Path, n_rows: int, per_shard: int):
     data, n_blocks = tmp_path / "shards", n_rows // per_shard
     write_shards(data, digits(n_rows), per_shard)

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
+from torch.nn.functional import normalize
 
 from labelsieve.backbones import load_backbone
 from labelsieve.core.exceptions import InputError
@@ -95,7 +97,6 @@ def test_members_logits_are_averaged(tiny_backbone, x):
     torch.testing.assert_close(tuner.classifier_.logits(rows), expected, atol=1e-4, rtol=1e-5)
 
 
-@pytest.mark.xfail(strict=False, reason="failed once in a whole run; open")
 def test_confident_takes_the_most_probable(tiny_backbone, x, monkeypatch):
     seen = []
     fit_usable = CoOp.fit_usable
@@ -105,7 +106,9 @@ def test_confident_takes_the_most_probable(tiny_backbone, x, monkeypatch):
         lambda self, data, *rest: seen.append(data) or fit_usable(self, data, *rest),
     )
     tuner = robust_upl(tiny_backbone, selection="confident", shots=3, n_members=1).fit(x)
-    p = zero_shot_classifier(tiny_backbone, NAMES).predict_proba(x)
+    rows = normalize(torch.as_tensor(x), dim=-1)
+    logits = zero_shot_classifier(tiny_backbone, NAMES).logits(rows).numpy()
+    p = softmax(logits.astype(np.float64), axis=1)  # in float32 several are 1 exactly
     for k in range(4):
         members = np.flatnonzero(tuner.pseudo_labels_ == k)
         best = members[np.argsort(-p[members, k], kind="stable")[:3]]

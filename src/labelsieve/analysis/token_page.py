@@ -79,7 +79,7 @@ def sections(table: pd.DataFrame, zero_shot: float, tested: str) -> list[Section
     return [
         Section(
             "Accuracy against wrong labels",
-            f"Mean over {int(table['n'].max())} seeds on {tested}; bars are one standard "
+            f"Mean over seeds (n = {int(table['n'].max())}) on {tested}; bars are one standard "
             f"deviation. The thin line is the zero-shot classifier, {zero_shot:.3f}. "
             + _findings(table),
             "accuracy",

@@ -18,7 +18,7 @@ from torch.nn.functional import normalize
 from ..core.exceptions import InputError
 from .preprocessing import Preprocessing
 
-FEATURE_RULES = 1
+FEATURE_RULES = 2
 """Raised when decoding changes, so that cached features of the old rules are not used."""
 
 

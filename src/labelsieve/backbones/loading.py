@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 
 from ..core.device import resolve_device, resolve_dtype
 from ..core.exceptions import InputError, MissingExtraError, ModelUnavailableError
+from ..core.progress import progress
 from ..core.serialization import read_json
 from .base import AbstractBackbone
 from .open_clip import SCHEMES, load_open_clip
@@ -84,7 +85,7 @@ def load_backbone(
     precision = resolve_dtype(dtype, place)
     source = _find(str(model), offline=offline, revision=revision)
     family = _family(source)
-    with _quiet():
+    with _quiet(), progress(total=1, desc=f"loading {source.name}", unit="model"):
         parts = _load_parts(source)
     return _assemble(family, source, parts, place, precision)
 

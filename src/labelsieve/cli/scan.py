@@ -76,6 +76,16 @@ def command(
         int,
         typer.Option(min=2, help="On Ray: most rows fitted at once; above, a stratified subset."),
     ] = 200_000,
+    budget: Annotated[
+        int | None,
+        typer.Option(help="Images you have time for: first.csv lists them, worst first."),
+    ] = None,
+    self_check: Annotated[
+        float | None,
+        typer.Option(
+            help="Flip this share of the labels in a rehearsal and report how many are found."
+        ),
+    ] = None,
     config: common.Config = None,
     verbose: common.Verbose = 0,
     quiet: common.Quiet = False,
@@ -114,6 +124,8 @@ def command(
             },
             "command": common.command_line(),
             "decisions": decided,
+            "budget": budget,
+            "self_check": self_check,
             "force": force,
             "finish": lambda folder, found: write_report(folder, images=found),
         }
@@ -125,7 +137,8 @@ def command(
             options = dict(zip(READ, read, strict=True)) | {"offline": offline}
             cluster = Cluster(address, workers)
             extra = {"cluster": cluster, "fit_rows": fit_rows, "tell": say}
-            scan_on_ray(data, out, sieve, read=options, **written, **extra)
+            gated = not (fail_over is None and baseline is None and new_baseline is None)
+            scan_on_ray(data, out, sieve, read=options, gated=gated, **written, **extra)
     except KeyboardInterrupt:
         say(f"interrupted; run the same command to continue from what {out} and the cache keep")
         raise typer.Exit(130) from None
@@ -182,13 +195,17 @@ def _show(sieve, out: Path, json: bool, gate) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from ..sieve.promises import promises
+
     console = Console(highlight=False)
     rate = summary["noise_rate"]
     low, high = rate["interval"]
     console.print(
         f"\n[bold]{summary['n_label_issues']:,} of {summary['n_images']:,} labels look wrong[/bold]"
-        f"  (estimated noise rate {rate['estimate']:.1%}; {low:.1%} to {high:.1%} from sampling)"
+        f"  (estimated noise rate {rate['estimate']:.1%}; {low:.1%} to {high:.1%})"
     )
+    for line in promises(summary):
+        console.print(Text(line))
     if summary["n_unreadable"]:
         console.print(f"{summary['n_unreadable']:,} images cannot be read; see the error column")
     table = Table(title="worst first", title_justify="left", title_style="")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .arrays import chunks
 from .exceptions import InputError, gather
 
 FloatArray = npt.NDArray[np.floating[Any]]
@@ -25,7 +26,7 @@ def check_features(features: Any, *, name: str = "features") -> FloatArray:
     array = np.asarray(features, dtype=np.float32)
     if array.ndim != 2 or 0 in array.shape:
         raise InputError(f"{name} must have shape (N, D) with N, D >= 1, not {array.shape}")
-    bad = ~np.isfinite(array).all(axis=1)
+    bad = np.concatenate([~np.isfinite(array[c]).all(axis=1) for c in chunks(*array.shape)])
     if bad.any():
         raise InputError(
             f"{name} has NaN or infinite values in {bad.sum()} of {len(array)} rows, "

@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from ..backbones import AbstractBackbone, load_backbone
+from ..core.arrays import chunks, probabilities
 from ..core.exceptions import InputError
 from ..core.validation import BoolArray, FloatArray, IntArray
 from ..data import LabeledImages
@@ -75,8 +76,8 @@ class AbstractDetector(BaseEstimator):
         Class index for each issue, -1 elsewhere and where no class fits.
     fits_no_class_ : ndarray of bool, shape (N,)
         Issues whose image seems to belong to none of the classes.
-    probabilities_ : ndarray of float64, shape (N, K)
-        Class probabilities.
+    probabilities_ : ndarray, shape (N, K)
+        Class probabilities; in a file, as float32, where they are many (see `core.arrays`).
     p_clean_ : ndarray of float64, shape (N,)
         Probability that the given label is right; NaN where the detector has none.
     issues_ : LabelIssues
@@ -179,10 +180,14 @@ class AbstractDetector(BaseEstimator):
         self.label_score_: FloatArray = np.full(n, np.nan)
         self.p_clean_: FloatArray = np.full(n, np.nan)
         self.is_label_issue_: BoolArray = np.zeros(n, dtype=bool)
-        self.probabilities_: FloatArray = np.full((n, k), np.nan)
+        self.probabilities_: FloatArray = result.probabilities
+        if len(data.rows) < n:
+            self.probabilities_ = probabilities(n, k)
+            self.probabilities_[~np.isin(np.arange(n), data.rows)] = np.nan
+            for part in chunks(len(data.rows), k):
+                self.probabilities_[data.rows[part]] = result.probabilities[part]
         self.label_score_[data.rows] = result.label_score
         self.is_label_issue_[data.rows] = result.is_label_issue
-        self.probabilities_[data.rows] = result.probabilities
         self.fits_no_class_: BoolArray = np.zeros(n, dtype=bool)
         if result.fits_no_class is not None:
             self.fits_no_class_[data.rows] = result.fits_no_class & result.is_label_issue

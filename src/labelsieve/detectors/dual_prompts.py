@@ -13,18 +13,21 @@ from ..backbones import AbstractBackbone
 from ..core.exceptions import InputError
 from ..core.random import numpy_generator, torch_generator
 from ..core.validation import IntArray, check_number
-from ..losses import make_loss
-from ..prompts import PromptLearner, TextClassifier, encode_prompts
+from ..prompts import PromptLearner, TextClassifier, encode_prompts, encode_together
 from ..selection.calibration import calibrate_scores
 from ..tuners.coop import CoOp
 from ..tuners.image_side import ImageSide
 from ..tuners.inputs import FitData, image_features
 from ..tuners.training import AbstractTrainable, TrainingPlan, train
 from .base import AbstractDetector, Detection
+from .dual_prompt_losses import complementary_labels, dual_prompt_losses
 from .scorers import DualPromptScorer
 
-FLOOR = 1e-5  # probabilities below it give no gradient
 MASKS = ("final", "last-epoch")
+# The longest gradient of the positive context. The negative prompts must follow where the positive
+# ones go; a text encoder that is steep in the context would throw the positive ones further in a
+# step than the selection, which the negative ones decide, stays true.
+LONGEST_GRADIENT = 0.03
 
 
 class DualPrompts(AbstractDetector):
@@ -34,7 +37,8 @@ class DualPrompts(AbstractDetector):
     class is a threshold of its own for every sample. A label is clean where its positive
     similarity is strictly above its negative one. Meanwhile the image encoder may be adapted by a
     parameter-efficient visual tuning. Where the negative prompt wins for every class, the image
-    fits none and is to be dropped.
+    fits none and is to be dropped. Two additions, `fitted_scale` and `LONGEST_GRADIENT`, keep the
+    classes apart where the model is surer than its labels are right.
 
     Parameters
     ----------
@@ -49,8 +53,7 @@ class DualPrompts(AbstractDetector):
         Constructor arguments of the visual tuning.
     initial_text : str or None
         Words whose token embeddings start the positive context; the negative one is drawn at
-        random. None draws both, as the paper does: with small models such a start was found to
-        lose the classes in some seeds.
+        random. None draws both, as the paper does.
     n_context : int
         Context tokens M where drawn at random.
     epochs, batch_size, lr, momentum, weight_decay, accumulate, precision
@@ -263,66 +266,6 @@ class DualPrompts(AbstractDetector):
         )
 
 
-def dual_prompt_losses(
-    positive: torch.Tensor,
-    negative: torch.Tensor,
-    labels: torch.Tensor,
-    complementary: torch.Tensor,
-    *,
-    warm_up: bool,
-    warmup_loss: str = "ce",
-    agreement: bool = False,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The two losses of DeFT for one batch, L_dp and L_sim.
-
-    L_dp = mean -log p_clean(t) + mean -log(1 - p_clean(complementary)) with
-    p_clean = sigmoid(positive - negative); t is the given label, or, once the warm-up is over and
-    the label is rejected, the current positive prediction. Positive logits are detached in it, so
-    it trains the negative prompts only. L_sim is the cross-entropy of the positive logits over the
-    selected samples (all of them in the warm-up), zero when none is selected.
-
-    Parameters
-    ----------
-    positive, negative : Tensor, shape (B, K)
-        Scaled similarities to the positive and negative prompts.
-    labels, complementary : Tensor of int64, shape (B,)
-        Given labels, and for each a random other class.
-    warm_up : bool
-        Whether every label counts as clean.
-    warmup_loss : str
-        Takes the place of the cross-entropy in the warm-up.
-    agreement : bool
-        Whether selection also needs the given class to have the largest clean probability.
-
-    Returns
-    -------
-    tuple of Tensor
-        L_dp and L_sim, scalars.
-    """
-    p_clean = torch.sigmoid(positive.detach() - negative)
-    rows = torch.arange(len(labels), device=labels.device)
-    selected = p_clean[rows, labels] > 0.5
-    if agreement:
-        selected &= p_clean.argmax(dim=1) == labels
-    selected |= warm_up
-    target = torch.where(selected, labels, positive.argmax(dim=1))
-    right = p_clean[rows, target].clamp(FLOOR, 1.0)
-    wrong = (1.0 - p_clean[rows, complementary]).clamp(FLOOR, 1.0)
-    dual = -right.log().mean() - wrong.log().mean()
-    if not selected.any():
-        return dual, positive.sum() * 0.0
-    loss = make_loss(warmup_loss if warm_up else "ce")
-    return dual, loss(positive[selected], labels[selected]).mean()
-
-
-def complementary_labels(
-    labels: torch.Tensor, n_classes: int, generator: torch.Generator
-) -> torch.Tensor:
-    """One class a row, drawn uniformly from the K - 1 that are not the given label, shape (B,)."""
-    shift = torch.randint(1, n_classes, labels.shape, generator=generator)
-    return (labels + shift.to(labels.device)) % n_classes
-
-
 class _DualPromptTuning(AbstractTrainable):
     """Positive and negative prompts against the image features of the training rows."""
 
@@ -355,14 +298,17 @@ class _DualPromptTuning(AbstractTrainable):
     def logits_of(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Scaled similarities of features (B, D) to positive and negative prompts, (B, K)."""
         scale = self.backbone.logit_scale
-        positive = scale * features @ encode_prompts(self.backbone, self.positive).T
-        negative = scale * features.detach() @ encode_prompts(self.backbone, self.negative).T
-        return positive, negative
+        positive, negative = encode_together(self.backbone, [self.positive, self.negative])
+        return scale * features @ positive.T, scale * features.detach() @ negative.T
 
     def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
         """Draw the augmentation and the complementary labels of all rows."""
         self.images.begin_epoch(generator)
         self.complementary = complementary_labels(self.labels, self.n_classes, generator)
+
+    def limit_gradients(self) -> None:
+        """See `LONGEST_GRADIENT`."""
+        torch.nn.utils.clip_grad_norm_(self.positive.context, LONGEST_GRADIENT)
 
     def step(self, rows: torch.Tensor, epoch: int, generator: torch.Generator) -> torch.Tensor:
         labels = self.labels[rows]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..core.arrays import chunks
 from ..core.exceptions import InputError
 from ..core.serialization import atomic_path
 from ..core.validation import BoolArray, FloatArray, IntArray
@@ -98,10 +99,18 @@ class LabelIssues:
 
 def best_other_class(probabilities: FloatArray, given_labels: IntArray) -> IntArray:
     """The most probable class that is not the given label (N,); NaN counts as zero."""
-    others = np.nan_to_num(probabilities)
-    labeled = np.flatnonzero(given_labels >= 0)
-    others[labeled, given_labels[labeled]] = -1.0
-    return others.argmax(axis=1)
+    best = np.empty(len(given_labels), dtype=np.int64)
+    for rows in chunks(*probabilities.shape):
+        others, given = np.nan_to_num(probabilities[rows]), given_labels[rows]
+        labeled = np.flatnonzero(given >= 0)
+        others[labeled, given[labeled]] = -1.0
+        best[rows] = others.argmax(axis=1)
+    return best
+
+
+def _at(probabilities: FloatArray, classes: IntArray) -> FloatArray:
+    """Probability of one class a row, (N,) float64; NaN counts as zero."""
+    return np.nan_to_num(probabilities[np.arange(len(classes)), classes]).astype(np.float64)
 
 
 def build_issues(
@@ -145,17 +154,17 @@ def build_issues(
     fits_no_class : ndarray of bool, shape (N,), optional
         Issues whose image seems to belong to none of the classes.
     """
-    n_rows, rows = len(given_labels), np.arange(len(given_labels))
+    n_rows = len(given_labels)
     names = np.array([*class_names, None], dtype=object)  # index -1 is "no label"
     readable = ~np.isnan(probabilities[:, 0])
-    filled = np.nan_to_num(probabilities)
-    predicted = np.where(readable, filled.argmax(axis=1), -1)
+    most = np.concatenate([probabilities[c].argmax(axis=1) for c in chunks(*probabilities.shape)])
+    predicted = np.where(readable, most, -1)
     labeled = given_labels >= 0
     best_other = best_other_class(probabilities, given_labels)
     unlabeled = readable & ~labeled
     homeless = np.zeros(n_rows, dtype=bool) if fits_no_class is None else fits_no_class
     suggested = np.where((is_label_issue & ~homeless) | unlabeled, best_other, -1)
-    confident = filled[rows, best_other] >= 0.5
+    confident = _at(probabilities, best_other) >= 0.5
     action = np.where(is_label_issue, np.where(confident, "relabel", "review"), "keep")
     action = np.where(homeless, "drop", action)
     action = np.where(unlabeled, "review", action)
@@ -164,7 +173,7 @@ def build_issues(
     error[unlabeled] = "the label is missing"
     for row, text in errors.items():
         error[row] = text
-    p_given = np.where(readable & labeled, filled[rows, np.maximum(given_labels, 0)], np.nan)
+    p_given = _at(probabilities, np.maximum(given_labels, 0))
     columns = {
         "id": np.asarray(ids, dtype=object),
         "file_name": np.asarray(file_names, dtype=object),
@@ -175,8 +184,8 @@ def build_issues(
         "suggested_label": names[suggested],
         "action": action,
         "p_clean": p_clean,
-        "p_given": p_given,
-        "p_predicted": np.where(readable, filled.max(axis=1), np.nan),
+        "p_given": np.where(readable & labeled, p_given, np.nan),
+        "p_predicted": np.where(readable, _at(probabilities, most), np.nan),
         "detector": np.full(n_rows, detector, dtype=object),
         "error": error,
     }

@@ -48,11 +48,16 @@ class LatentLabel(AbstractDetector):
         The true labels that `fit` was told.
     model_p_clean_ : ndarray of float64, shape (N,)
         `p_clean_` without the row's own known label; NaN in rows that are not judged.
+    rate_logit_sd : float
+        How far off the log-odds of the estimated noise rate were on label sets with a known truth
+        (docs/results/honesty.md): the width of the interval around the rate.
 
     Examples
     --------
     >>> detector = LatentLabel("mini-glyph", n_repeats=1)
     """
+
+    rate_logit_sd = 0.3
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ..backbones import AbstractBackbone
+from ..core.arrays import chunks, zeros
 from ..core.validation import BoolArray, FloatArray, check_number
 from ..losses import make_loss
 from ..prompts import TextClassifier
@@ -36,6 +37,8 @@ class SmallLoss(AbstractDetector):
         Loss of the warm-up and of the mixture.
     noise_rate : float, optional
         The known share of wrong labels, in 0..1; unset, the mixture decides.
+    shots : int, optional
+        Images a class that the warm-up sees; unset, all. What judges is the loss of every image.
     epochs, batch_size, lr
         Of the warm-up; see `TrainingPlan`. An unset lr follows `default_plan`.
     random_state : int
@@ -53,6 +56,7 @@ class SmallLoss(AbstractDetector):
         class_names: Sequence[str] | None = None,
         loss: str = "ce",
         noise_rate: float | None = None,
+        shots: int | None = None,
         epochs: int = 5,
         batch_size: int = 128,
         lr: float | None = None,
@@ -62,6 +66,7 @@ class SmallLoss(AbstractDetector):
         self.class_names = class_names
         self.loss = loss
         self.noise_rate = noise_rate
+        self.shots = shots
         self.epochs = epochs
         self.batch_size = batch_size
         self.lr = lr
@@ -75,17 +80,16 @@ class SmallLoss(AbstractDetector):
         tuner = CoOp(
             backbone,
             loss=self.loss,
+            shots=self.shots,
             epochs=self.epochs,
             batch_size=self.batch_size,
             lr=self.lr,
             random_state=self.random_state,
         )
         classifier = tuner.fit_usable(data, backbone, checkpoint).classifier_
-        logits = classifier.logits(torch.as_tensor(data.features))
-        losses = make_loss(self.loss)(logits, torch.as_tensor(data.labels)).numpy()
+        losses, p = self._losses(classifier, data)
         p_clean = clean_probability_from_losses(losses, random_state=self.random_state)
         # The posterior saturates; the probability of the given label orders what it ties.
-        p = logits.softmax(dim=1).numpy()
         tie_break = p[np.arange(len(p)), data.labels]
         score = small_loss_score(p_clean, tie_break)
         if self.noise_rate is None:
@@ -107,3 +111,13 @@ class SmallLoss(AbstractDetector):
         order = np.argsort(losses, kind="stable")
         cut = midway(losses, flagged, default=-np.inf if flagged.all() else np.inf)
         return SmallLossScorer(classifier, self.loss, losses[order], p_clean[order], cut)
+
+    def _losses(self, classifier: TextClassifier, data: FitData) -> tuple[FloatArray, FloatArray]:
+        """Losses (N,) and class probabilities (N, K) of all rows, a chunk at a time."""
+        loss, losses = make_loss(self.loss), np.empty(len(data.labels), dtype=np.float32)
+        p = zeros((len(losses), data.n_classes))
+        for rows in chunks(*p.shape):
+            logits = classifier.logits(torch.as_tensor(data.features[rows]))
+            losses[rows] = loss(logits, torch.as_tensor(data.labels[rows])).numpy()
+            p[rows] = logits.softmax(dim=1).numpy()
+        return losses, p

@@ -4,7 +4,7 @@ from .class_tokens import CLASS_TOKENS
 from .classifier import TextClassifier
 from .learner import POSITIONS, PromptLearner
 from .templates import TEMPLATES
-from .text_encoder import encode_prompts
+from .text_encoder import encode_prompts, encode_together
 from .text_tower import TextTower
 from .zero_shot import class_texts, resolve_templates, zero_shot_classifier
 
@@ -17,6 +17,7 @@ __all__ = [
     "TextTower",
     "class_texts",
     "encode_prompts",
+    "encode_together",
     "resolve_templates",
     "zero_shot_classifier",
 ]

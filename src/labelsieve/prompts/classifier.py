@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from ..core.arrays import zeros
 from ..core.exceptions import InputError
 from ..core.validation import check_class_names, check_features
 
@@ -146,9 +147,9 @@ def probabilities(
             f"features have {array.shape[1]} columns, but the classifier was made for "
             f"{weights.shape[1]}; use features of the same backbone"
         )
-    out = np.empty((len(array), len(weights)), dtype=np.float32)
+    out = zeros((len(array), len(weights)))
     for first in range(0, len(array), CHUNK_ROWS):
-        rows = torch.tensor(array[first : first + CHUNK_ROWS], device=weights.device)
+        rows = torch.tensor(array[first : first + CHUNK_ROWS]).to(weights.device)
         chunk = logits(normalize(rows, dim=-1)).softmax(dim=-1)
         out[first : first + CHUNK_ROWS] = chunk.cpu().numpy()
     return out

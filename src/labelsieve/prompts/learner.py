@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from ..backbones.base import AbstractBackbone
-from ..core.exceptions import InputError, gather
+from ..core.exceptions import InputError
 from ..core.random import torch_generator
 from ..core.validation import check_choice, check_class_names, check_number
 from .class_tokens import CLASS_TOKENS, TUNED, random_like, shuffled_names
+from .layout import Layout, layouts
 
 POSITIONS = ("end", "middle", "front")
 INITIAL_STD = 0.02
-
-
-@dataclass(frozen=True)
-class _Row:
-    """One prompt: frozen token ids, and the order of frozen (i >= 0) and context (-1-j) slots.
-
-    `name` are the slots of the class name.
-    """
-
-    tokens: list[int]
-    order: list[int]
-    name: list[int]
-    end: int
 
 
 class PromptLearner(nn.Module):
@@ -66,7 +53,8 @@ class PromptLearner(nn.Module):
         Shape (T, d), float32: the tokens of all class names one after the other, where they are
         trained.
     prefix_length : int
-        Tokens before the class name in layout "end": start tokens and context.
+        Leading tokens that all prompts share: the start tokens, and what stands of a shared
+        context before the class name.
     end : Tensor
         Shape (K,): pooled position of each prompt.
 
@@ -78,12 +66,12 @@ class PromptLearner(nn.Module):
 
     context: nn.Parameter
     name_tokens: nn.Parameter | None
-    frozen: Tensor
+    table: Tensor
+    sources: Tensor
     slots: Tensor
     name_rows: Tensor
     name_slots: Tensor
     end: Tensor
-    padding: Tensor
 
     def __init__(
         self,
@@ -112,8 +100,10 @@ class PromptLearner(nn.Module):
         names = self.class_names
         if class_tokens == "shuffled":
             names = shuffled_names(names, generator)
-        rows = _rows(backbone, names, n_context, position)
-        self.prefix_length = len(backbone.frame[0]) + n_context
+        rows = layouts(backbone, names, n_context, position)
+        before = {"end": n_context, "middle": n_context // 2, "front": 0}[position]
+        self.n_common = 0 if class_specific else before
+        self.prefix_length = len(backbone.frame[0]) + self.n_common
         self.full_length = backbone.context_length
         self.ends = tuple(row.end for row in rows)
         self._add_buffers(backbone, rows, n_context)
@@ -121,7 +111,7 @@ class PromptLearner(nn.Module):
         self.context = nn.Parameter(context, requires_grad=class_tokens != "tuned-only")
         self._place_names(generator)
 
-    def _add_buffers(self, backbone: AbstractBackbone, rows: list[_Row], n_context: int) -> None:
+    def _add_buffers(self, backbone: AbstractBackbone, rows: list[Layout], n_context: int) -> None:
         longest = max(self.ends) + 1 if backbone.causal else self.full_length
         ids = torch.full((len(rows), longest), backbone.pad_id)
         slots = torch.zeros(len(rows), n_context, dtype=torch.long)
@@ -133,12 +123,15 @@ class PromptLearner(nn.Module):
                     slots[k, -1 - source] = at
         names = [(k, at) for k, row in enumerate(rows) for at in row.name]
         name_rows, name_slots = torch.tensor(names, dtype=torch.long).T
+        # The frozen embeddings are kept once for each token that occurs.
         pad = torch.tensor([backbone.pad_id])
+        found, sources = torch.cat([pad, ids.flatten()]).unique(return_inverse=True)
         with torch.no_grad():
-            frozen, padding = backbone.embed_tokens(ids).float(), backbone.embed_tokens(pad).float()
+            table = backbone.embed_tokens(found).float()
+        self.padding = int(sources[0])
         place = {"persistent": False}
-        self.register_buffer("frozen", frozen, **place)
-        self.register_buffer("padding", padding, **place)
+        self.register_buffer("table", table, **place)
+        self.register_buffer("sources", sources[1:].view_as(ids).to(backbone.device), **place)
         self.register_buffer("slots", slots.to(backbone.device), **place)
         self.register_buffer("name_rows", name_rows.to(backbone.device), **place)
         self.register_buffer("name_slots", name_slots.to(backbone.device), **place)
@@ -147,9 +140,11 @@ class PromptLearner(nn.Module):
     def _place_names(self, generator: torch.Generator) -> None:
         """Random or trainable tokens in the place of the class names, where asked for."""
         at = (self.name_rows, self.name_slots)
+        names = self.table[self.sources[at]]
         if self.class_tokens == "random":
-            self.frozen[at] = random_like(self.frozen[at], generator)
-        trained = nn.Parameter(self.frozen[at].clone()) if self.class_tokens in TUNED else None
+            self.sources[at] = len(self.table) + torch.arange(len(names), device=names.device)
+            self.table = torch.cat([self.table, random_like(names, generator)])
+        trained = nn.Parameter(names.clone()) if self.class_tokens in TUNED else None
         self.register_parameter("name_tokens", trained)
 
     @property
@@ -157,14 +152,41 @@ class PromptLearner(nn.Module):
         """Number M of context tokens."""
         return self.context.shape[-2]
 
-    def tokens(self) -> Tensor:
-        """Embeddings of everything but the context, (K, L, d); its slots hold padding.
+    def common(self) -> Tensor:
+        """Embeddings of the tokens that all prompts share, (P, d), without positions."""
+        start = self.table[self.sources[0, : self.prefix_length - self.n_common]]
+        return torch.cat([start, self.context[: self.n_common]]) if self.n_common else start
 
-        Differentiable in `name_tokens` where class names are trained.
+    def packed(self, classes: slice = slice(None)) -> Tensor:
+        """Embeddings of what some prompts do not share, without padding.
+
+        Parameters
+        ----------
+        classes : slice
+            k consecutive classes.
+
+        Returns
+        -------
+        Tensor
+            Shape (T, d): positions `prefix_length` to the end token of each class, one class
+            after the other; differentiable in what is trained; no positions added.
         """
-        if self.name_tokens is None:
-            return self.frozen
-        return self.frozen.index_put((self.name_rows, self.name_slots), self.name_tokens)
+        first, (start, stop, _) = self.prefix_length, classes.indices(len(self.ends))
+        # On the CPU, so that no device has to be waited for.
+        lengths = torch.tensor(self.ends[classes]) + 1 - first
+        rows, columns = (torch.arange(int(lengths.max())) < lengths[:, None]).nonzero(as_tuple=True)
+        packed = self.table[self.sources[classes, first:][rows, columns]]
+        offsets = (lengths.cumsum(0) - lengths - first).to(self.end.device)
+        slots = self.slots[classes, self.n_common :]
+        if slots.shape[1]:
+            own = self.context[classes] if self.class_specific else self.context[self.n_common :]
+            own = own.expand(len(lengths), -1, -1).flatten(0, 1)
+            packed = packed.index_copy(0, (offsets[:, None] + slots).flatten(), own)
+        if self.name_tokens is not None:
+            chosen = (self.name_rows >= start) & (self.name_rows < stop)
+            at = offsets[self.name_rows[chosen] - start] + self.name_slots[chosen]
+            packed = packed.index_copy(0, at, self.name_tokens[chosen])
+        return packed
 
     def forward(self, full_context: bool = False) -> tuple[Tensor, Tensor]:
         """Token embeddings of all prompts and their pooled positions.
@@ -182,12 +204,15 @@ class PromptLearner(nn.Module):
         end : Tensor
             Shape (K,), int64.
         """
-        n_classes, length, width = self.frozen.shape
-        rows = torch.arange(n_classes, device=self.frozen.device)[:, None]
+        n_classes, length = self.sources.shape
+        rows = torch.arange(n_classes, device=self.sources.device)[:, None]
+        embeddings = self.table[self.sources]
+        if self.name_tokens is not None:
+            embeddings = embeddings.index_put((self.name_rows, self.name_slots), self.name_tokens)
         context = self.context.expand(n_classes, -1, -1)
-        embeddings = self.tokens().index_put((rows, self.slots), context)
+        embeddings = embeddings.index_put((rows, self.slots), context)
         if full_context and length < self.full_length:
-            more = self.padding.expand(n_classes, self.full_length - length, width)
+            more = self.table[self.padding].expand(n_classes, self.full_length - length, -1)
             embeddings = torch.cat([embeddings, more], dim=1)
         return embeddings, self.end
 
@@ -224,49 +249,3 @@ def _per_class(
 
 def _draw(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     return torch.randn(shape, generator=generator) * INITIAL_STD
-
-
-def _rows(
-    backbone: AbstractBackbone, class_names: tuple[str, ...], n_context: int, position: str
-) -> list[_Row]:
-    rows = [_row(backbone, name, n_context, position) for name in class_names]
-    limit = backbone.context_length
-    problems = [
-        f"{name!r} with {n_context} context tokens needs {len(row.order)} tokens, but "
-        f"{backbone.model_id} takes at most {limit}; shorten the name or the context"
-        for name, row in zip(class_names, rows, strict=True)
-        if len(row.order) > limit
-    ]
-    gather(problems, what="class names for prompts")
-    return rows
-
-
-def _row(backbone: AbstractBackbone, name: str, n_context: int, position: str) -> _Row:
-    """Tokens and layout of one class; CoOp's, for all three positions."""
-    words = " ".join(name.replace("_", " ").split())
-    start, stop = backbone.frame
-    body = _continuation(backbone, f"{words}.")
-    n_name = min(len(_continuation(backbone, words)), len(body))
-    tokens = [*start, *body, *stop]
-    context = [-1 - j for j in range(n_context)]
-    first, last = len(start), len(start) + n_name
-    before = {"end": n_context, "middle": n_context // 2, "front": 0}[position]
-    order = [
-        *range(first),
-        *context[:before],
-        *range(first, last),
-        *context[before:],
-        *range(last, len(tokens)),
-    ]
-    name_slots = [order.index(source) for source in range(first, last)]
-    if not backbone.causal:
-        return _Row(tokens, order, name_slots, backbone.context_length - 1)
-    pooled = int(backbone.pooled_positions(torch.tensor([tokens]))[0])
-    return _Row(tokens, order, name_slots, order.index(pooled))
-
-
-def _continuation(backbone: AbstractBackbone, text: str) -> list[int]:
-    """Tokens of a text that follows other words (some tokenizers mark the space before it)."""
-    lead, both = backbone.token_ids("a"), backbone.token_ids(f"a {text}")
-    joined = both[: len(lead)] == lead and len(both) > len(lead)
-    return both[len(lead) :] if joined else backbone.token_ids(text)

@@ -1,29 +1,36 @@
 """Prompts to text features; the common start of all prompts is computed once.
 
-All prompts of a shared context begin with the same tokens (start token and context), and in a
-causal tower those never see the class name. So each layer computes them once; the tokens of every
-class attend to the common keys and values and to their own. What remains per class are its name,
-the period and the end token, packed without padding into one matrix for the linear layers. In the
-last layer only the end token is carried on. The result equals the plain computation over the
-padded context up to rounding.
+In a causal tower a token never sees a later one. So what all prompts begin with (the start token,
+and a shared context up to the class name) is computed once in each layer; the tokens of every class
+attend to the common keys and values and to their own. What remains per class is packed without
+padding into one matrix for the linear layers. In the last layer only the end token is carried on.
+The result equals the plain computation over the padded context up to rounding.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear, normalize, scaled_dot_product_attention, silu
+from torch.nn.functional import normalize
+from torch.utils.checkpoint import checkpoint
 
 from ..backbones.base import AbstractBackbone
 from ..core.exceptions import InputError
 from ..core.validation import check_choice, check_number
+from .frozen_tower import FrozenTower, frozen_tower
 from .learner import PromptLearner
+from .packing import end_attention, pack, self_attention
 
 METHODS = ("auto", "shared-prefix", "plain")
-QUICK_GELU = 1.702
+CHUNK_TOKENS = 2048
+"""Class tokens computed together where the caller does not say."""
+KEPT_BYTES = 3 << 30
+"""Activations that a pass keeps for its gradient; those of further classes are computed again."""
+KEPT_FLOATS = 17
+"""Floats kept per token, layer and unit of width; measured."""
 
 
 def encode_prompts(
@@ -35,6 +42,9 @@ def encode_prompts(
 ) -> Tensor:
     """Text features of all prompts of a learner.
 
+    Under `torch.autocast` the linear layers and the attention run in its precision; the residual
+    stream and the norms stay in float32.
+
     Parameters
     ----------
     backbone : AbstractBackbone
@@ -42,10 +52,11 @@ def encode_prompts(
     learner : PromptLearner
         K prompts.
     method : str
-        "shared-prefix" (causal towers, one context for all classes, class name at the end),
-        "plain" (everything), or "auto": the first where it holds.
+        "shared-prefix" (causal towers), "plain" (everything, padding included), or "auto": the
+        first where it holds.
     class_chunk : int, optional
-        Classes computed together; smaller needs less memory without gradients.
+        Classes computed together. The default keeps working memory small; activations beyond
+        `KEPT_BYTES` are not kept for the gradient but computed again.
 
     Returns
     -------
@@ -57,191 +68,115 @@ def encode_prompts(
     InputError
         If the method is unknown or does not fit the learner.
     """
-    check_choice(method, METHODS, name="method")
-    if class_chunk is not None:
-        check_number(class_chunk, name="class_chunk", low=1, integer=True)
-    shareable = has_shared_prefix(backbone, learner)
-    if method == "shared-prefix" and not shareable:
-        raise InputError(
-            "method='shared-prefix' needs a causal text tower (CLIP), a context shared by all "
-            "classes and position='end'; use 'auto' or 'plain'"
-        )
-    shared = shareable and method != "plain"
-    n_classes = len(learner.ends)
-    step = class_chunk or n_classes
-    chunks = [slice(i, i + step) for i in range(0, n_classes, step)]
-    if shared:
-        return torch.cat([_encode_shared(backbone, learner, chunk) for chunk in chunks])
-    embeddings, end = learner()
-    return torch.cat([backbone.encode_embeddings(embeddings[c], end[c]) for c in chunks])
+    return encode_together(backbone, [learner], method=method, class_chunk=class_chunk)[0]
 
 
-def has_shared_prefix(backbone: AbstractBackbone, learner: PromptLearner) -> bool:
-    """Whether the prompts of a learner begin alike and the tower is causal."""
-    return (
-        backbone.causal
-        and learner.position == "end"
-        and not learner.class_specific
-        and min(learner.ends) >= learner.prefix_length
-    )
-
-
-@dataclass(frozen=True)
-class _Packing:
-    """Where the packed class tokens of k classes are.
-
-    Attributes
-    ----------
-    prefix : int
-        Number P of common tokens, the first rows of the packed matrix (P + T, d).
-    lengths : Tensor
-        Shape (k,): tokens of each class; the longest has S.
-    slots : Tensor
-        Shape (T,): position of each packed class token in a padded (k * S) grid.
-    last : Tensor
-        Shape (k,): row of each class's end token in the packed matrix.
-    visible : Tensor
-        Shape (S, S), additive mask among the tokens of a class: each sees itself and its past.
-    """
-
-    prefix: int
-    lengths: Tensor
-    longest: int
-    slots: Tensor
-    last: Tensor
-    visible: Tensor
-
-    def pad(self, packed: Tensor) -> Tensor:
-        """(T, n, heads, w) -> (n, heads, k, S, w), zeros where a class has fewer tokens."""
-        n_classes = len(self.lengths)
-        grid = packed.new_zeros(n_classes * self.longest, *packed.shape[1:])
-        grid = grid.index_copy(0, self.slots, packed)
-        return grid.permute(1, 2, 0, 3).unflatten(2, (n_classes, self.longest))
-
-    def unpad(self, grid: Tensor) -> Tensor:
-        """(heads, k, S, w) -> (T, heads * w)."""
-        return grid.flatten(1, 2).transpose(0, 1).index_select(0, self.slots).flatten(1)
-
-
-def _pack(lengths: Tensor, prefix: int, device: torch.device) -> _Packing:
-    longest = int(lengths.max())
-    inside = torch.arange(longest) < lengths[:, None]
-    return _Packing(
-        prefix=prefix,
-        lengths=lengths.to(device),
-        longest=longest,
-        slots=inside.flatten().nonzero()[:, 0].to(device),
-        last=(prefix + lengths.cumsum(0) - 1).to(device),
-        visible=torch.full((longest, longest), float("-inf"), device=device).triu(1),
-    )
-
-
-def _encode_shared(backbone: AbstractBackbone, learner: PromptLearner, chunk: slice) -> Tensor:
-    """Features of the classes in `chunk`, (k, D)."""
-    model, prefix = backbone.model, learner.prefix_length
-    tokens = learner.tokens()[chunk]
-    lengths = torch.tensor(learner.ends[chunk]) + 1 - prefix
-    packing = _pack(lengths, prefix, tokens.device)
-    positions = model.text_model.embeddings.position_embedding.weight
-    start = learner.frozen[0, : prefix - learner.n_context]
-    own = tokens[:, prefix : prefix + packing.longest] + positions[prefix:][: packing.longest]
-    common = torch.cat([start, learner.context]) + positions[:prefix]
-    own = own.flatten(0, 1).index_select(0, packing.slots)
-    *layers, last = model.text_model.encoder.layers
-    parts = [common, own]  # apart in the first layer, where often only one needs a gradient
-    for layer in layers:
-        normed = [layer.layer_norm1(part) for part in parts]
-        hidden = torch.cat(parts) + _attention(layer.self_attn, normed, packing)
-        parts = [hidden + _mlp(layer.mlp, layer.layer_norm2(hidden))]
-    normed = [last.layer_norm1(part) for part in parts]
-    ends = torch.cat(parts).index_select(0, packing.last)
-    ends = ends + _end_attention(last.self_attn, normed, packing)
-    ends = ends + _mlp(last.mlp, last.layer_norm2(ends))
-    ends = model.text_projection(model.text_model.final_layer_norm(ends))
-    return normalize(ends.float(), dim=-1)
-
-
-def _project(module: Any, parts: list[Tensor], names: str) -> Tensor:
-    """Several of the projections "q", "k" and "v" as one product: (R, d) -> (R, n, heads, w).
-
-    The rows come in one or more parts, each with its own product and, if needed, gradient.
-    """
-    layers = [getattr(module, f"{name}_proj") for name in names]
-    weight = torch.cat([layer.weight for layer in layers])
-    bias = torch.cat([layer.bias for layer in layers])
-    projected = torch.cat([linear(part, weight, bias) for part in parts])
-    return projected.unflatten(1, (len(names), module.num_heads, -1))
-
-
-def _attention(module: Any, parts: list[Tensor], packing: _Packing) -> Tensor:
-    """Self-attention of all packed tokens, (P + T, d) in parts -> (P + T, d)."""
-    projected = _project(module, parts, "qkv")
-    common, packed = projected[: packing.prefix], projected[packing.prefix :]
-    query, key, value = common.transpose(0, 2).unbind(1)  # each (heads, P, w)
-    mixed = scaled_dot_product_attention(
-        query[None], key[None], value[None], is_causal=True, scale=module.scale
-    )
-    own_query, own_key, own_value = packing.pad(packed)
-    own = _attend(own_query * module.scale, (key, value), (own_key, own_value), packing.visible)
-    return module.out_proj(torch.cat([mixed[0].transpose(0, 1).flatten(1), packing.unpad(own)]))
-
-
-def _end_attention(module: Any, parts: list[Tensor], packing: _Packing) -> Tensor:
-    """Attention of the end tokens only, (P + T, d) in parts -> (k, d)."""
-    projected = _project(module, parts, "kv")
-    common, packed = projected[: packing.prefix], projected[packing.prefix :]
-    key, value = common.transpose(0, 2).unbind(1)
-    own_key, own_value = packing.pad(packed)
-    ends = _project(module, [torch.cat(parts).index_select(0, packing.last)], "q")
-    query = ends.transpose(0, 2) * module.scale  # (heads, 1, k, w)
-    visible = packing.visible[packing.lengths - 1][:, None]
-    mixed = _attend(query.transpose(1, 2), (key, value), (own_key, own_value), visible)
-    return module.out_proj(mixed[:, :, 0].transpose(0, 1).flatten(1))
-
-
-def _attend(
-    query: Tensor, common: tuple[Tensor, Tensor], own: tuple[Tensor, Tensor], visible: Tensor
-) -> Tensor:
-    """Attention of class tokens to the common tokens and to those of their own class.
-
-    The common keys and values stay one small matrix per head instead of a copy per class.
+def encode_together(
+    backbone: AbstractBackbone,
+    learners: Sequence[PromptLearner],
+    *,
+    method: str = "auto",
+    class_chunk: int | None = None,
+) -> list[Tensor]:
+    """Text features of several learners by one pass, such as positive and negative prompts.
 
     Parameters
     ----------
-    query : Tensor
-        Shape (heads, k, Q, w), scaled.
-    common : tuple of Tensor
-        Keys and values of the prefix, each (heads, P, w).
-    own : tuple of Tensor
-        Keys and values of the classes, each (heads, k, S, w), padded.
-    visible : Tensor
-        Additive mask, broadcastable to (heads, k, Q, S).
+    backbone, method, class_chunk
+        See `encode_prompts`.
+    learners : sequence of PromptLearner
+        Of the same backbone.
 
     Returns
     -------
-    Tensor
-        Shape (heads, k, Q, w).
+    list of Tensor
+        One (K, D) a learner.
     """
-    (common_key, common_value), (own_key, own_value) = common, own
-    n = common_key.shape[1]
-    flat = query.flatten(1, 2)
-    to_common = (flat @ common_key.transpose(1, 2)).view(*query.shape[:3], n)
-    to_own = query @ own_key.transpose(2, 3) + visible
-    weights = torch.cat([to_common, to_own], dim=-1).softmax(dim=-1)
-    from_common = weights[..., :n].flatten(1, 2) @ common_value
-    return weights[..., n:] @ own_value + from_common.view_as(query)
+    check_choice(method, METHODS, name="method")
+    if class_chunk is not None:
+        check_number(class_chunk, name="class_chunk", low=1, integer=True)
+    shareable = all(has_shared_prefix(backbone, learner) for learner in learners)
+    if method == "shared-prefix" and not shareable:
+        raise InputError(
+            "method='shared-prefix' needs a causal text tower (CLIP); use 'auto' or 'plain'"
+        )
+    if method == "plain" or not shareable:
+        return [_encode_plain(backbone, learner, class_chunk) for learner in learners]
+    return _encode_shared(backbone, learners, class_chunk)
 
 
-def _mlp(module: Any, hidden: Tensor) -> Tensor:
-    """The tower's own MLP, (R, d) -> (R, d).
+def has_shared_prefix(backbone: AbstractBackbone, learner: PromptLearner) -> bool:
+    """Whether the tower is causal, so that what prompts begin with does not see the rest."""
+    return backbone.causal and min(learner.ends) >= learner.prefix_length
 
-    OpenAI's activation x sigmoid(c x) equals silu(c x) / c; with the factors moved into the two
-    products it is one pass over memory each way instead of three.
+
+def _encode_plain(
+    backbone: AbstractBackbone, learner: PromptLearner, class_chunk: int | None
+) -> Tensor:
+    embeddings, end = learner()
+    n_classes, length, width = embeddings.shape
+    step = class_chunk or max(1, CHUNK_TOKENS // length)
+    chunks = [slice(i, i + step) for i in range(0, n_classes, step)]
+    tasks = [partial(backbone.encode_embeddings, embeddings[c], end[c]) for c in chunks]
+    n_layers = len(backbone.model.text_model.encoder.layers)
+    return torch.cat(_run(tasks, step * length * width * n_layers))
+
+
+def _encode_shared(
+    backbone: AbstractBackbone, learners: Sequence[PromptLearner], class_chunk: int | None
+) -> list[Tensor]:
+    device = learners[0].context.device.type
+    autocast = torch.is_autocast_enabled(device)
+    dtype = torch.get_autocast_dtype(device) if autocast else torch.float32
+    tower = frozen_tower(backbone.model, dtype)
+    n_tokens = sum(end + 1 - one.prefix_length for one in learners for end in one.ends)
+    most = max(len(one.ends) for one in learners)
+    step = class_chunk or -(-most // -(-n_tokens // CHUNK_TOKENS))
+    groups = [
+        [(one, slice(i, i + step)) for one in learners if i < len(one.ends)]
+        for i in range(0, most, step)
+    ]
+    size = n_tokens // len(groups) * len(tower.blocks) * tower.positions.shape[1]
+    with torch.autocast(device, enabled=False):
+        chunks = _run([partial(_encode_groups, tower, group) for group in groups], size)
+    found: dict[int, list[Tensor]] = {id(one): [] for one in learners}
+    for group, chunk in zip(groups, chunks, strict=True):
+        counts = [len(one.ends[classes]) for one, classes in group]
+        for (one, _), features in zip(group, chunk.split(counts), strict=True):
+            found[id(one)].append(features)
+    return [torch.cat(found[id(one)]) for one in learners]
+
+
+def _run(tasks: list[Callable[[], Tensor]], size: int) -> list[Tensor]:
+    """Results of tasks of a size in tokens times layers times width.
+
+    Where a gradient is wanted, as many tasks as fit into `KEPT_BYTES` keep their activations; the
+    others compute them again in the backward pass, so that memory does not grow with the classes.
     """
-    from transformers.activations import QuickGELUActivation
+    n_kept = max(1, KEPT_BYTES // (4 * KEPT_FLOATS * max(size, 1)))
+    if not torch.is_grad_enabled():
+        n_kept = len(tasks)
+    again = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
+    return [task() if i < n_kept else again(task) for i, task in enumerate(tasks)]
 
-    if not isinstance(module.activation_fn, QuickGELUActivation):
-        return module(hidden)
-    first, second, c = module.fc1, module.fc2, QUICK_GELU
-    inner = torch.addmm(first.bias, hidden, first.weight.T, beta=c, alpha=c)
-    return torch.addmm(second.bias, silu(inner), second.weight.T, alpha=1 / c)
+
+def _encode_groups(tower: FrozenTower, groups: list[tuple[PromptLearner, slice]]) -> Tensor:
+    """Features of some classes of each learner, one learner after the other, (k, D)."""
+    parts, packings, row = [], [], 0  # parts stay apart in the first layer, where some need no
+    for learner, classes in groups:  # gradient
+        prefix, positions = learner.prefix_length, tower.positions
+        common, own = learner.common(), learner.packed(classes)
+        packing = pack(row, prefix, learner.ends[classes], own.device)
+        parts += [common + positions[:prefix], own + positions[prefix + packing.inside]]
+        packings.append(packing)
+        row += prefix + len(own)
+    *blocks, last = tower.blocks
+    for block in blocks:
+        mixed = self_attention(block, [block.norm1(part) for part in parts], packings)
+        hidden = torch.cat(parts) + mixed
+        parts = [hidden + block.mlp(hidden)]
+    rows = torch.cat(parts)
+    ends = torch.cat([rows.index_select(0, packing.ends) for packing in packings])
+    ends = ends + end_attention(last, [last.norm1(part) for part in parts], packings)
+    ends = ends + last.mlp(ends)
+    return normalize(tower.head(ends).float(), dim=-1)

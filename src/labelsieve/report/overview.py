@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.validation import FloatArray
+from ..sieve.promises import promises
 from .formats import count, percent
 from .gallery import unreadable_mask
 from .scan_folder import ScanResult, is_number, label_issues, tally
@@ -36,6 +37,8 @@ def headline(scan: ScanResult) -> dict[str, Any]:
         "actions": [(name, actions[name]) for name in ACTIONS if name in actions],
         "noise": noise_rate(summary),
         "expectation": expectation(summary, n_issues),
+        "promises": promises(summary),
+        "cuts": summary.get("cuts") or [],
         "warnings": _warnings(summary, n_issues),
     }
 

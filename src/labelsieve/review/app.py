@@ -15,8 +15,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from ..core.exceptions import InputError, UnreadableImageError
+from .live import LiveReview
 from .query import parse_query
-from .session import ReviewSession
 from .thumbnails import SIZES, media_type
 
 ASSETS = Path(__file__).parent / "assets"
@@ -31,27 +31,39 @@ FRESH = {"cache-control": "no-store"}
 KEPT = {"cache-control": "private, max-age=3600"}
 
 
-def build_app(session: ReviewSession) -> Starlette:
+def build_app(review: LiveReview) -> Starlette:
     """The application, without its guard.
 
     Parameters
     ----------
-    session : ReviewSession
+    review : LiveReview
         What is reviewed.
     """
-    pages = _Pages(session)
+    pages = _Pages(review)
+
+    def rows(request: Request) -> Any:
+        return review.session.rows(parse_query(request.query_params))
+
+    def row(request: Request) -> Any:
+        return review.session.row(request.path_params["row"])
+
+    questions: dict[str, Callable[[Request], Any]] = {
+        "/api/about": lambda request: review.fresh().about(),
+        "/api/pairs": lambda request: review.session.pairs(),
+        "/api/progress": lambda request: review.progress(),
+        "/api/rows": rows,
+        "/api/rows/{row:int}": row,
+        "/api/changes": lambda request: review.changes(_since(request)),
+        "/api/refit": lambda request: review.refit.status(),
+    }
     return Starlette(
         routes=[
             Route("/", pages.asset),
             Route("/assets/{name}", pages.asset),
             Route("/image/{row:int}/{size}", pages.image),
-            Route("/api/about", _answer(lambda request: session.about())),
-            Route("/api/pairs", _answer(lambda request: session.pairs())),
-            Route("/api/progress", _answer(lambda request: session.progress())),
-            Route("/api/rows", _answer(lambda r: session.rows(parse_query(r.query_params)))),
-            Route("/api/rows/{row:int}", _answer(lambda r: session.row(r.path_params["row"]))),
-            Route("/api/changes", _answer(lambda r: session.changes(_since(r)))),
             Route("/api/decisions", pages.decide, methods=["POST"]),
+            Route("/api/refit", _answer(lambda request: review.start_refit()), methods=["POST"]),
+            *(Route(path, _answer(question)) for path, question in questions.items()),
         ],
         exception_handlers={InputError: _bad_input, sqlite3.Error: _not_saved},
     )
@@ -76,8 +88,8 @@ def _answer(question: Callable[[Request], Any]) -> Callable[[Request], Response]
 class _Pages:
     """The addresses that answer with more than a question to the session."""
 
-    def __init__(self, session: ReviewSession):
-        self.session = session
+    def __init__(self, review: LiveReview):
+        self.review = review
         # read once and by name: nothing else of the disk can be asked for
         self.assets = {path.name: path.read_bytes() for path in ASSETS.iterdir() if path.is_file()}
 
@@ -92,8 +104,9 @@ class _Pages:
     def image(self, request: Request) -> Response:
         """A copy of an image, by row number."""
         row, size = request.path_params["row"], request.path_params["size"]
-        thumbnails = self.session.thumbnails
-        if thumbnails is None or size not in SIZES or not 0 <= row < len(self.session.table):
+        session = self.review.session
+        thumbnails = session.thumbnails
+        if thumbnails is None or size not in SIZES or not 0 <= row < len(session.table):
             return PlainTextResponse("no such image\n", 404)
         try:
             copy = thumbnails.get(row, size)
@@ -115,7 +128,10 @@ class _Pages:
         if not isinstance(value, dict):
             raise InputError("the body must be a JSON object with reviewer and decisions")
         result = await run_in_threadpool(
-            self.session.decide, value.get("decisions"), value.get("reviewer")
+            self.review.session.decide,
+            value.get("decisions"),
+            value.get("reviewer"),
+            value.get("rows_key"),
         )
         return JSONResponse(result, 409 if result["conflicts"] else 200, headers=FRESH)
 

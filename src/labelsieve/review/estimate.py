@@ -6,8 +6,9 @@ import math
 from typing import Any
 
 import numpy as np
+from scipy.special import expit, logit
 
-from ..core.validation import FloatArray, IntArray
+from ..core.validation import BoolArray, FloatArray, IntArray
 from .overlay import CODES
 from .table import IssueTable
 
@@ -24,7 +25,34 @@ def wrong_probability(table: IssueTable) -> FloatArray:
     return np.where(np.isnan(table.label_score), np.nan, fallback)
 
 
-def remaining_errors(wrong: FloatArray, decided: IntArray) -> dict[str, Any]:
+def corrected(wrong: FloatArray, flagged: BoolArray, known: dict[str, Any] | None) -> FloatArray:
+    r"""Error probabilities (N,) as the scan's decisions correct them: sigmoid(logit(w) + d).
+
+    Parameters
+    ----------
+    wrong : ndarray of float, shape (N,)
+        From `wrong_probability`.
+    flagged : ndarray of bool, shape (N,)
+        Which labels look wrong.
+    known : dict or None
+        ``decisions`` of summary.json, with the shifts :math:`d` of flagged and unflagged rows; see
+        `sieve.estimates`.
+    """
+    shifts = [
+        ((known or {}).get(f"reviewed_{name}") or {}).get("shift", 0.0)
+        for name in ("unflagged", "flagged")
+    ]
+    with np.errstate(divide="ignore"):  # 0 and 1 stay what they are
+        return expit(logit(wrong) + np.where(flagged, shifts[1], shifts[0]))
+
+
+def remaining_errors(
+    wrong: FloatArray,
+    decided: IntArray,
+    *,
+    flagged: BoolArray | None = None,
+    held: BoolArray | None = None,
+) -> dict[str, Any]:
     r"""Posterior mean of the number of wrong labels among the images that nobody has decided.
 
     The images are split into bands of the scan's probability :math:`w` that the label is wrong. In
@@ -43,22 +71,32 @@ def remaining_errors(wrong: FloatArray, decided: IntArray) -> dict[str, Any]:
         From `wrong_probability`.
     decided : ndarray of int8, shape (N,)
         Codes of the decisions. "unsure" leaves an image open.
+    flagged : ndarray of bool, shape (N,), optional
+        The images whose expected precision is asked for.
+    held : ndarray of bool, shape (N,), optional
+        Images whose decision the scan held fixed: `wrong` is that decision, so they are no
+        evidence about the others of their band.
 
     Returns
     -------
     dict
         ``remaining``, its ``interval`` (90 %, normal approximation of the beta-binomial spread),
-        ``found`` (wrong labels found so far) and ``reviewed`` (images with a firm decision).
+        ``found`` (wrong labels found so far), ``reviewed`` (images with a firm decision), and from
+        these ``noise_rate`` with ``noise_interval``, the share of wrong labels among all, and
+        ``precision``, that among flagged images (None where there are none).
     """
     judged = ~np.isnan(wrong)
     w, code = wrong[judged], decided[judged]
+    flags = np.zeros(len(w), dtype=bool) if flagged is None else flagged[judged]
+    fixed = np.zeros(len(w), dtype=bool) if held is None else held[judged]
     band = np.searchsorted(EDGES, w, side="right")
     bad = (code == CODES["relabel"]) | (code == CODES["drop"])
     firm = bad | (code == CODES["keep"])
+    tells = ~(fixed & firm)
     size = len(EDGES) + 1
     n_all, n_firm, n_bad, total = (
         np.bincount(band, weights=weights.astype(float), minlength=size)
-        for weights in (np.ones(len(w)), firm, bad, w)
+        for weights in (tells, firm & tells, bad & tells, w * tells)
     )
     alpha = STRENGTH * total / np.maximum(n_all, 1.0) + n_bad
     weight = STRENGTH + n_firm
@@ -66,9 +104,15 @@ def remaining_errors(wrong: FloatArray, decided: IntArray) -> dict[str, Any]:
     # beta-binomial: the spread of the rate and that of a finite number of images
     variance = n_open * rate * (1.0 - rate) * (weight + n_open) / (weight + 1.0)
     mean, spread = float((n_open * rate).sum()), Z * math.sqrt(float(variance.clip(0).sum()))
+    low, high = max(0.0, mean - spread), min(float(n_open.sum()), mean + spread)
+    found, n = int(bad.sum()), max(len(w), 1)
+    hits = np.where(firm, bad, rate[band])[flags]
     return {
         "remaining": mean,
-        "interval": [max(0.0, mean - spread), min(float(n_open.sum()), mean + spread)],
-        "found": int(bad.sum()),
+        "interval": [low, high],
+        "found": found,
         "reviewed": int(firm.sum()),
+        "noise_rate": (found + mean) / n,
+        "noise_interval": [(found + low) / n, (found + high) / n],
+        "precision": float(hits.mean()) if len(hits) else None,
     }

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..core.exceptions import InputError, MissingExtraError, gather
 from .address import new_token, remember, remembered
+from .live import LiveReview
 from .session import HIDDEN, ReviewSession
 
 LOOPBACK_NAMES = ("localhost",)
@@ -65,15 +66,15 @@ class ReviewServer:
 
         network = not is_loopback(host)
         check_address(host, port, network=network, allow_network=allow_network)
-        self.session = ReviewSession(Path(folder), reviewer=reviewer)
+        self.review = LiveReview(Path(folder), reviewer=reviewer)
         try:
             self.socket, self.token = self._listen(host, port, network)
         except InputError:
-            self.session.close()
+            self.review.close()
             raise
         self.port = int(self.socket.getsockname()[1])
         guarded = Guard(
-            build_app(self.session),
+            build_app(self.review),
             hosts=Hosts(host, network),
             token=self.token,
             cookie=f"labelsieve_review_{self.port}",
@@ -89,6 +90,11 @@ class ReviewServer:
                 timeout_graceful_shutdown=3,
             )
         )
+
+    @property
+    def session(self) -> ReviewSession:
+        """The review of the scan that is in the folder now."""
+        return self.review.session
 
     def _listen(self, host: str, port: int, network: bool) -> tuple[socket.socket, str]:
         """A socket and a key: those of the last server where nobody else can reach them."""
@@ -119,7 +125,7 @@ class ReviewServer:
     def close(self) -> None:
         """Give address and files back."""
         self.socket.close()
-        self.session.close()
+        self.review.close()
 
 
 def is_loopback(host: str) -> bool:

@@ -13,7 +13,7 @@ from ..core.exceptions import InputError
 from ..core.serialization import read_json
 from ..core.validation import IntArray
 from ..sieve.reopen import images_of_scan
-from .estimate import remaining_errors, wrong_probability
+from .estimate import corrected, remaining_errors, wrong_probability
 from .evidence import evidence
 from .neighbours import SAME, NeighbourFinder
 from .order import orders
@@ -21,6 +21,7 @@ from .overlay import CODES, Overlay, decision_entry
 from .pairs import frequent_pairs
 from .proposals import read_proposals
 from .query import Query, matching, window
+from .seed import seeded
 from .store import FILE, UNDO, DecisionStore
 from .table import read_issue_table
 from .thumbnails import Thumbnails
@@ -34,6 +35,14 @@ def scan_version(folder: Path) -> str:
     return hashlib.blake2b((folder / "run.json").read_bytes(), digest_size=6).hexdigest()
 
 
+def rows_key(ids: list[str]) -> str:
+    """Names which image stands in which row: a page of another scan must not decide here."""
+    digest = hashlib.blake2b(digest_size=8)
+    for identifier in ids:
+        digest.update(identifier.encode("utf-8", "surrogatepass") + b"\0")
+    return digest.hexdigest()
+
+
 class ReviewSession:
     """The review of one scan; its methods may be called from many threads.
 
@@ -43,6 +52,8 @@ class ReviewSession:
         Output folder of a scan.
     reviewer : str
         The name that pages begin with.
+    store : DecisionStore, optional
+        Of this folder, if it is open already.
 
     Raises
     ------
@@ -50,20 +61,24 @@ class ReviewSession:
         If it holds no finished scan, or decisions cannot be kept there.
     """
 
-    def __init__(self, folder: Path, *, reviewer: str = ""):
+    def __init__(self, folder: Path, *, reviewer: str = "", store: DecisionStore | None = None):
         self.folder, self.reviewer = folder, reviewer
         images, self.problem = images_of_scan(folder)
         self.table = read_issue_table(folder)
         self.run = read_json(folder / "run.json")
         self._version = scan_version(folder)
+        self._rows_key = rows_key(self.table.ids)
         self.images = images
         self.thumbnails = None if images is None else Thumbnails(images, folder / HIDDEN)
-        self.store = DecisionStore(folder / FILE)
+        self.store = DecisionStore(folder / FILE) if store is None else store
+        self._held = seeded(self.store, folder, self.table)
         self.overlay = Overlay(self.store, self.table.ids)
         self.neighbours = NeighbourFinder(images, str(self.run.get("model", {}).get("id")))
         self._orders = orders(self.table)
         self._ranks = {name: np.argsort(rows) for name, rows in self._orders.items()}
-        self._wrong = wrong_probability(self.table)
+        summary = folder / "summary.json"
+        known = read_json(summary).get("decisions") if summary.is_file() else None
+        self._wrong = corrected(wrong_probability(self.table), self.table.is_issue, known)
         self._index = {name: label for label, name in enumerate(self.table.names)}
         scores = self.table.label_score
         self._sorted_scores = np.sort(scores[~np.isnan(scores)])
@@ -92,6 +107,7 @@ class ReviewSession:
             "problem": self.problem,
             "reviewer": self.reviewer,
             "version": self._version,
+            "rows_key": self._rows_key,
         }
 
     def _counts(self, labels: IntArray) -> list[int]:
@@ -167,7 +183,8 @@ class ReviewSession:
             "n_done": int((firm & flagged).sum()),
             "n_decided": int(firm.sum()),
             "actions": counts,
-            "estimate": remaining_errors(self._wrong, codes),
+            "estimate": remaining_errors(self._wrong, codes, flagged=flagged, held=self._held),
+            "version": self._version,
         }
 
     def changes(self, since: int) -> dict[str, Any]:
@@ -177,7 +194,7 @@ class ReviewSession:
         changed = [{"row": row} | self.overlay.entry(row) for row in rows if row is not None]
         return {"rows": changed, "progress": progress}
 
-    def decide(self, wanted: Any, reviewer: Any) -> dict[str, Any]:
+    def decide(self, wanted: Any, reviewer: Any, key: Any = None) -> dict[str, Any]:
         """Save decisions by row number.
 
         Parameters
@@ -186,6 +203,8 @@ class ReviewSession:
             ``row``, ``action`` ("undo" takes back), ``label`` (name, for "relabel"), ``version``.
         reviewer : str
             Who decides.
+        key : str, optional
+            The ``rows_key`` under which the rows were shown.
 
         Returns
         -------
@@ -196,8 +215,14 @@ class ReviewSession:
         Raises
         ------
         InputError
-            If a decision is not well formed; then none is saved.
+            If a decision is not well formed, or the rows have become those of other images; then
+            none is saved.
         """
+        if key is not None and key != self._rows_key:
+            raise InputError(
+                "the scan is now one of other images, so this row is no longer the one that was "
+                "shown; load the page again"
+            )
         name = reviewer.strip() if isinstance(reviewer, str) else ""
         proposals = read_proposals(wanted, self.table)
         outcome = self.store.decide(proposals, reviewer=name[:MAX_REVIEWER] or "reviewer")

@@ -147,6 +147,17 @@ class DecisionStore:
                     conflicts.append((proposal, present))
         return Outcome(saved, conflicts)
 
+    def seed(self, decisions: Sequence[Decision]) -> int:
+        """Take over decisions of elsewhere for images without any history; returns how many."""
+        count = 0
+        with self._transaction():
+            for decision in decisions:
+                if self._present(decision.id).version == 0:
+                    wanted = Proposal(decision.id, decision.action, decision.label, 0)
+                    self._write(wanted, decision.reviewer, decision.time)
+                    count += 1
+        return count
+
     def present(self, identifier: str) -> Decision:
         """What holds for an image."""
         with self._lock:
@@ -184,8 +195,8 @@ class DecisionStore:
         row = self._db.execute(query, (identifier,)).fetchone()
         return Decision(identifier) if row is None else Decision(*row)
 
-    def _write(self, proposal: Proposal, reviewer: str) -> Decision:
-        time = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    def _write(self, proposal: Proposal, reviewer: str | None, time: str | None = None) -> Decision:
+        time = time or datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         values = (proposal.id, proposal.action, proposal.label, reviewer, time)
         seq = self._db.execute(
             "INSERT INTO history(id, action, label, reviewer, time) VALUES(?, ?, ?, ?, ?)", values

@@ -42,6 +42,9 @@ def scan_on_ray(
     source: dict[str, Any] | None = None,
     command: str = "",
     decisions: Decisions | None = None,
+    budget: int | None = None,
+    self_check: float | None = None,
+    gated: bool = False,
     force: bool = False,
     finish: Callable[[Path, LabeledImages], Any] | None = None,
     cluster: Cluster | None = None,
@@ -66,8 +69,10 @@ def scan_on_ray(
         Not yet fitted; `model` is a name or a directory that the workers have.
     read : dict, optional
         Arguments of `load_images`.
-    source, command, decisions, force, finish
+    source, command, decisions, budget, self_check, force, finish
         See `sieve.scan`.
+    gated : bool
+        Whether all issues will be compared with a baseline or a limit.
     cluster : Cluster, optional
         Where the work runs; by default on this machine.
     block_rows : int
@@ -103,7 +108,9 @@ def scan_on_ray(
     found.check_ids(images)
     record = {"scale": _record(found, cluster, fit_rows, time.perf_counter() - started)}
     if found.n_rows > fit_rows:
-        check_streamed(sieve, decisions, found.n_rows, fit_rows)
+        extras = {"decisions": decisions, "--budget": budget, "--self-check": self_check}
+        extras["a gate (--fail-over, --baseline)"] = gated or None
+        check_streamed(sieve, extras, found.n_rows, fit_rows)
         return scan_streamed(
             found, images, out, sieve, options, source, command, record, cluster, fit_rows, tell
         )
@@ -118,6 +125,8 @@ def scan_on_ray(
         source=source,
         command=command,
         decisions=decisions,
+        budget=budget,
+        self_check=self_check,
         force=force,
         finish=finish,
         features=found.features(),

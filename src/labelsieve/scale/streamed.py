@@ -36,13 +36,13 @@ from .tally import Tally
 STREAMING = ("latent-label", "label-match", "small-loss", "dual-prompts")
 
 
-def check_streamed(sieve: LabelSieve, decisions: Any, n_rows: int, fit_rows: int) -> None:
+def check_streamed(sieve: LabelSieve, extras: dict[str, Any], n_rows: int, fit_rows: int) -> None:
     """Refuse what needs all rows at once.
 
     Raises
     ------
     InputError
-        If the detector cannot score further rows, or decisions are given.
+        If the detector cannot score further rows, or one of the `extras` is given.
     """
     way_out = f"raise --fit-rows over {n_rows:,} where memory allows"
     if sieve.detector not in STREAMING:
@@ -51,10 +51,11 @@ def check_streamed(sieve: LabelSieve, decisions: Any, n_rows: int, fit_rows: int
             f"{sieve.detector} judges all rows at once; choose one of {', '.join(STREAMING)}, or "
             + way_out
         )
-    if decisions is not None:
+    given = [name for name, value in extras.items() if value is not None]
+    if given:
         raise InputError(
-            f"decisions cannot be held fixed in {n_rows:,} rows, more than --fit-rows "
-            f"{fit_rows:,}; {way_out}"
+            f"{', '.join(given)} need all rows fitted at once, and {n_rows:,} are more than "
+            f"--fit-rows {fit_rows:,}; {way_out}"
         )
 
 
@@ -73,7 +74,7 @@ def scan_streamed(
 ) -> ScanResult:
     """Fit to a stratified subset, score every block, and write the results block by block.
 
-    Memory is that of the subset and of one block, and 5 bytes a row. There is no report. The
+    Memory is that of the subset and of one block, and 9 bytes a row. There is no report. The
     `issues_` of the sieve hold the worst rows only.
     """
     names, words, codes = _classes(found, images, options)
@@ -89,7 +90,8 @@ def scan_streamed(
     stage = out / WORK / "stage"
     shutil.rmtree(stage, ignore_errors=True)
     stage.mkdir(parents=True)
-    tally = _write_issues(issues, stage, names)
+    spread = getattr(sieve.detector_, "rate_logit_sd", None)
+    tally = _write_issues(issues, stage, Tally(names, spread))
     if tally.n_images != found.n_rows:
         raise InputError(f"{tally.n_images:,} rows were scored, but {found.n_rows:,} were read")
     notes = found.notes() + (() if images is None else images.notes)
@@ -210,9 +212,9 @@ def _scorer(fitted: Fitted) -> Callable[[Any], dict[str, Any]]:
     return partial(score_block, fitted=fitted)
 
 
-def _write_issues(found: Gathered, stage: Path, names: tuple[str, ...]) -> Tally:
+def _write_issues(found: Gathered, stage: Path, tally: Tally) -> Tally:
     """Append the blocks to issues.parquet and issues.csv, checking hashes, and add them up."""
-    tally, writer = Tally(names), None
+    writer = None
     with (stage / "issues.csv").open("w", encoding="utf-8", newline="") as file:
         for record in found.records:
             table = found.ledger.read(record)

@@ -9,22 +9,31 @@ import numpy as np
 import pandas as pd
 
 from ..detectors.issues import ACTIONS
+from ..sieve.cuts import cut_sizes, expected_cuts
 from ..sieve.estimates import ErrorEstimate, expected, noise_rate
 
 
 class Tally:
-    """Sums over blocks of issues; keeps 5 bytes a judged row and the worst rows.
+    """Sums over blocks of issues; keeps 9 bytes a judged row and the worst rows.
 
     Parameters
     ----------
     class_names : tuple of str
         K names.
+    rate_logit_sd : float, optional
+        Of the detector; see `ErrorEstimate`.
     n_worst : int
         Rows of the issues that are kept whole.
     """
 
-    def __init__(self, class_names: tuple[str, ...], n_worst: int = 1000):
+    def __init__(
+        self,
+        class_names: tuple[str, ...],
+        rate_logit_sd: float | None = None,
+        n_worst: int = 1000,
+    ):
         self.class_names, self.n_worst = class_names, n_worst
+        self.rate_logit_sd = rate_logit_sd
         self.n_images = self.n_unreadable = self.n_unlabeled = 0
         self.actions: Counter[str] = Counter()
         self.pairs: Counter[tuple[int, int]] = Counter()
@@ -33,6 +42,7 @@ class Tally:
         self.judged, self.doubt = np.zeros(k, dtype=np.int64), np.zeros(k)
         self.wrong: list[np.ndarray] = []
         self.flagged: list[np.ndarray] = []
+        self.scores: list[np.ndarray] = []
         self.has_probabilities = True
         self.worst: pd.DataFrame | None = None
 
@@ -58,6 +68,7 @@ class Tally:
         self.doubt += np.bincount(given[judged], weights=wrong, minlength=k)
         self.wrong.append(wrong.astype(np.float32))
         self.flagged.append(issue[judged])
+        self.scores.append(table["label_score"].to_numpy(dtype=np.float32)[judged])
         self._keep_worst(table)
 
     def _keep_worst(self, table: pd.DataFrame) -> None:
@@ -66,6 +77,14 @@ class Tally:
         order = np.argsort(both["label_score"].to_numpy(), kind="stable")
         self.worst = both.iloc[order[: self.n_worst]]
 
+    def _cuts(self, wrong: np.ndarray) -> list[dict[str, float]]:
+        """Expected figures at shares of the list, worst label score first."""
+        if not self.has_probabilities:
+            return []
+        order = np.argsort(np.concatenate(self.scores), kind="stable")
+        flagged = int(np.concatenate(self.flagged).sum())
+        return expected_cuts(wrong[order], cut_sizes(len(order), flagged))
+
     def summary(self, matrix: np.ndarray, notes: tuple[str, ...]) -> dict[str, Any]:
         """The content of summary.json, with the keys that `sieve.summarize` has."""
         wrong = np.concatenate(self.wrong).astype(float)
@@ -73,7 +92,8 @@ class Tally:
         nothing: dict[str, dict[str, float] | None] = dict.fromkeys(
             ("reviewed_flagged", "reviewed_unflagged")
         )
-        found = ErrorEstimate(wrong, flagged, decided, self.has_probabilities, nothing)
+        told = (self.has_probabilities, nothing, self.rate_logit_sd)
+        found = ErrorEstimate(wrong, flagged, decided, *told)
         names = self.class_names
         per_class = [
             {
@@ -97,6 +117,7 @@ class Tally:
             "actions": {action: self.actions[action] for action in ACTIONS},
             "noise_rate": noise_rate(found),
             "expected": expected(found),
+            "cuts": self._cuts(wrong),
             "decisions": None,
             "per_class": per_class,
             "per_pair": [{"given": g, "suggested": s, "n": -n} for n, g, s in pairs],

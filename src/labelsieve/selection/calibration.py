@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 from sklearn.isotonic import IsotonicRegression
 
+from ..core.threads import threads_for
 from ..core.validation import FloatArray, IntArray
 from .latent_labels import posterior_of_logits
+
+MOST_ROWS = 20_000
 
 
 def calibrate_scores(
@@ -17,7 +20,8 @@ def calibrate_scores(
     The class logits and the given labels tell, through a fitted noise matrix, how probable each
     given label is (`posterior_of_logits`); isotonic regression of that on the score keeps the
     order of the score and takes over its level. The noise rate that follows is the one that the
-    noise matrix explains.
+    noise matrix explains. Beyond `MOST_ROWS` rows it is fitted to as many, evenly spaced, so that
+    memory and time do not grow.
 
     Parameters
     ----------
@@ -35,7 +39,9 @@ def calibrate_scores(
     matrix : ndarray of float64, shape (K, K)
         The noise matrix P(given | true); rows are true classes.
     """
-    posterior, matrix = posterior_of_logits(logits, labels)
-    believed = posterior[np.arange(len(labels)), labels]
+    some = np.linspace(0, len(labels) - 1, min(len(labels), MOST_ROWS)).astype(int)
+    with threads_for(some.size * logits.shape[1]):
+        posterior, matrix = posterior_of_logits(logits[some], labels[some])
+    believed = posterior[np.arange(len(some)), labels[some]]
     regression = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
-    return np.clip(regression.fit(scores, believed).predict(scores), 0.0, 1.0), matrix
+    return np.clip(regression.fit(scores[some], believed).predict(scores), 0.0, 1.0), matrix

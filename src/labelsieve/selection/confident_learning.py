@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..core.arrays import chunks
 from ..core.validation import BoolArray, FloatArray, IntArray
 
 
@@ -33,10 +34,12 @@ def confident_joint(probabilities: FloatArray, labels: IntArray) -> FloatArray:
     )
     # A class that nobody was given has no threshold to reach.
     thresholds = np.where(sizes > 0, own / np.maximum(sizes, 1), np.inf)
-    confident = np.where(probabilities >= thresholds - 1e-6, probabilities, -1.0)
-    counted = confident.max(axis=1) >= 0
     joint = np.zeros((n_classes, n_classes))
-    np.add.at(joint, (labels[counted], confident[counted].argmax(axis=1)), 1.0)
+    for rows in chunks(len(labels), n_classes):
+        p = probabilities[rows]
+        confident = np.where(p >= thresholds - 1e-6, p, -1.0)
+        counted = confident.max(axis=1) >= 0
+        np.add.at(joint, (labels[rows][counted], confident[counted].argmax(axis=1)), 1.0)
     diagonal = np.arange(n_classes)
     joint[diagonal, diagonal] = np.maximum(joint[diagonal, diagonal], sizes > 0)
     return joint / np.maximum(joint.sum(axis=1, keepdims=True), 1.0) * sizes[:, None]
@@ -62,8 +65,9 @@ def prune_by_noise_rate(probabilities: FloatArray, labels: IntArray) -> BoolArra
     """
     counts = np.rint(confident_joint(probabilities, labels)).astype(int)
     flagged = np.zeros(len(labels), dtype=bool)
+    members = np.split(np.argsort(labels, kind="stable"), np.cumsum(np.bincount(labels))[:-1])
     for given in np.flatnonzero(counts.sum(axis=1)):
-        rows = np.flatnonzero(labels == given)
+        rows = members[given]
         p = probabilities[rows]
         for true in np.flatnonzero(counts[given]):
             if true != given:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
+
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
+from ..core.threads import threads_for
 from ..core.validation import FloatArray
+
+log = logging.getLogger(__name__)
 
 
 def clean_probability_from_losses(losses: FloatArray, *, random_state: int = 0) -> FloatArray:
@@ -38,9 +45,13 @@ def clean_probability_from_losses(losses: FloatArray, *, random_state: int = 0) 
     if len(losses) < 2 or high - low < 1e-12:
         return np.ones(len(losses))
     scaled = ((losses - low) / (high - low))[:, None]
-    mixture = GaussianMixture(
-        2, max_iter=100, tol=1e-4, reg_covar=5e-4, random_state=random_state
-    ).fit(scaled)
+    mixture = GaussianMixture(2, max_iter=100, tol=1e-4, reg_covar=5e-4, random_state=random_state)
+    with warnings.catch_warnings(), threads_for(len(losses)):
+        # the last step's mixture is as good a one; it is logged
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        mixture.fit(scaled)
+    if not mixture.converged_:
+        log.info("the loss mixture still moved after %d steps", mixture.n_iter_)
     posterior = mixture.predict_proba(scaled)[:, int(np.argmin(np.asarray(mixture.means_)))]
     order = np.argsort(losses, kind="stable")
     monotone = np.empty_like(posterior)

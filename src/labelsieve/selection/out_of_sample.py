@@ -5,9 +5,15 @@ from __future__ import annotations
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
+from ..core.arrays import probabilities
 from ..core.exceptions import InputError
 from ..core.random import numpy_generator
+from ..core.threads import threads_for
 from ..core.validation import FloatArray, IntArray, check_number
+from .discriminant import discriminant_probabilities
+
+LARGE_WORK = 4e9
+"""Rows times columns times classes from which on the probe is a discriminant."""
 
 
 def fold_of_each_row(labels: IntArray, n_folds: int, random_state: int) -> IntArray:
@@ -28,7 +34,10 @@ def out_of_sample_probabilities(
     n_folds: int = 5,
     random_state: int = 0,
 ) -> FloatArray:
-    """Cross-validated probabilities of a logistic regression on standardised features.
+    """Cross-validated probabilities of a linear probe.
+
+    A logistic regression on standardised features; for large data, where that takes hours, the
+    discriminant of `selection.discriminant`, which takes two passes over the rows.
 
     Parameters
     ----------
@@ -46,7 +55,7 @@ def out_of_sample_probabilities(
 
     Returns
     -------
-    ndarray of float64, shape (N, K)
+    ndarray of float64 (float32 when large), shape (N, K)
         Rows sum to 1.
 
     Raises
@@ -58,16 +67,26 @@ def out_of_sample_probabilities(
     if len(np.unique(labels)) < 2:
         raise InputError("all given labels are of one class; at least two classes are needed")
     folds = fold_of_each_row(labels, min(n_folds, len(labels)), random_state)
-    probabilities = np.zeros((len(labels), n_classes))
+    work = features.size * n_classes
+    if work > LARGE_WORK:
+        return discriminant_probabilities(features, labels, n_classes, folds)
+    with threads_for(work):
+        return _logistic_probabilities(features, labels, n_classes, folds)
+
+
+def _logistic_probabilities(
+    features: FloatArray, labels: IntArray, n_classes: int, folds: IntArray
+) -> FloatArray:
+    out = probabilities(len(labels), n_classes)
     for fold in np.unique(folds):
         fitted, held = folds != fold, folds == fold
         seen = np.unique(labels[fitted])
         if len(seen) == 1:
-            probabilities[np.flatnonzero(held), seen[0]] = 1.0
+            out[np.flatnonzero(held), seen[0]] = 1.0
             continue
         mean, std = features[fitted].mean(axis=0), features[fitted].std(axis=0) + 1e-6
         probe = LogisticRegression(max_iter=300, C=0.1)
         probe.fit((features[fitted] - mean) / std, labels[fitted])
         found = probe.predict_proba((features[held] - mean) / std)
-        probabilities[np.ix_(held, probe.classes_)] = found
-    return probabilities
+        out[np.ix_(held, probe.classes_)] = found
+    return out

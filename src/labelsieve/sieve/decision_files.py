@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,18 +74,33 @@ def decisions_of_scan(folder: Path) -> Decisions | None:
     if (folder / DATABASE).is_file():
         newer = read_decisions(folder / DATABASE)
         found = newer if found is None else merged(found, newer)
+        back = set(_taken_back(folder / DATABASE))
+        found = replace(found, rows=tuple(row for row in found.rows if row.id not in back))
     return found
 
 
 def _from_database(path: Path) -> list[Decision]:
-    """The table `current`, opened for reading only."""
+    """The table `current`."""
+    query = f"SELECT {', '.join(COLUMNS)} FROM current ORDER BY id"
+    return [Decision(*row) for row in _query(path, query)]
+
+
+def _taken_back(path: Path) -> list[str]:
+    """Ids whose decision was undone on the review page."""
+    if not _query(path, "SELECT 1 FROM sqlite_master WHERE name = 'history'"):
+        return []
+    undone = "SELECT id FROM history EXCEPT SELECT id FROM current"
+    return [name for (name,) in _query(path, undone)]
+
+
+def _query(path: Path, query: str) -> list[tuple[Any, ...]]:
+    """Rows of a database that is opened for reading only."""
     address, error = path.resolve().as_uri(), None
     # A database in write-ahead mode on a read-only disk opens only as immutable.
     for mode in ("mode=ro", "immutable=1"):
         try:
             with closing(sqlite3.connect(f"{address}?{mode}", uri=True, timeout=20)) as connection:
-                query = f"SELECT {', '.join(COLUMNS)} FROM current ORDER BY id"
-                return [Decision(*row) for row in connection.execute(query)]
+                return connection.execute(query).fetchall()
         except sqlite3.Error as problem:
             error = error or problem
     raise InputError(f"cannot read {path} as decisions of `labelsieve review`: {error}")

@@ -50,7 +50,11 @@ class ErrorEstimate:
         none, `wrong` is its flag.
     corrections : dict
         For "reviewed_flagged" and "reviewed_unflagged" rows, ``n``, ``n_wrong``, ``expected_wrong``
-        (by the model) and ``shift`` (d); None where there are none or the detector cannot say.
+        (by the model), ``shift`` (d) and ``information`` (sum of w (1 - w)); None where there are
+        none or the detector cannot say.
+    rate_logit_sd : float or None
+        How far off the detector's noise rate was on label sets with a known truth: the standard
+        deviation of its log-odds. None where that was not measured.
     """
 
     wrong: FloatArray
@@ -58,6 +62,7 @@ class ErrorEstimate:
     decided: BoolArray
     has_probabilities: bool
     corrections: dict[str, dict[str, float] | None]
+    rate_logit_sd: float | None = None
 
 
 def estimate_errors(detector: AbstractDetector, held: HeldLabels | None = None) -> ErrorEstimate:
@@ -95,8 +100,11 @@ def estimate_errors(detector: AbstractDetector, held: HeldLabels | None = None) 
                     "n_wrong": int(wrong[looked_at].sum()),
                     "expected_wrong": float(before[looked_at].sum()),
                     "shift": shift,
+                    "information": float((before[looked_at] * (1 - before[looked_at])).sum()),
                 }
-    return ErrorEstimate(wrong, flagged, decided, bool(known[~decided].all()), corrections)
+    measured = getattr(detector, "rate_logit_sd", None)
+    complete = bool(known[~decided].all())
+    return ErrorEstimate(wrong, flagged, decided, complete, corrections, measured)
 
 
 def intercept_shift(probabilities: FloatArray, outcomes: FloatArray) -> float:
@@ -125,26 +133,46 @@ def intercept_shift(probabilities: FloatArray, outcomes: FloatArray) -> float:
 
 
 def noise_rate(found: ErrorEstimate) -> dict[str, Any]:
-    """The share of wrong labels, with the spread of the rows that nobody decided."""
+    """The share of wrong labels, with an interval.
+
+    The interval adds the variance of a finite sample to that of an error of the model, whose size
+    was measured (`rate_logit_sd`, s) and which decided rows i make smaller: before they were seen
+    the log-odds of the rate had the variance s^2, afterwards 1 / (1 / s^2 + sum_i w_i (1 - w_i)).
+    """
     n, rate = len(found.wrong), float(found.wrong.mean())
     rest = found.wrong[~found.decided]
     half = 0.0
     if len(rest):
         uniform = float(rest.mean() * (1 - rest.mean())) * len(rest)
         spread = float((rest * (1 - rest)).sum()) if found.has_probabilities else uniform
-        half = Z * math.sqrt(max(spread, uniform)) / n
+        variance = max(spread, uniform) / n**2
+        half = Z * math.sqrt(variance + _model_variance(found, rest, n))
     method = "mean of 1 - p_clean" if found.has_probabilities else "share of flagged labels"
     if found.decided.any():
         method += f"; {int(found.decided.sum())} decided rows count exactly"
     if any(found.corrections.values()):
         method += ", and correct the model's probabilities of the others"
+    covers = "the spread of a finite sample"
+    if found.rate_logit_sd is None:
+        covers += ", not an error of the model"
+    else:
+        covers += ", and an error of the model as large as on label sets with a known truth"
     return {
         "estimate": rate,
         "interval": [max(0.0, rate - half), min(1.0, rate + half)],
         "confidence": CONFIDENCE,
-        "method": method
-        + "; the interval covers the spread of a finite sample, not an error of the model",
+        "method": f"{method}; the interval covers {covers}",
     }
+
+
+def _model_variance(found: ErrorEstimate, rest: FloatArray, n: int) -> float:
+    """Variance of the rate by the model's error, in rows that nobody decided."""
+    if found.rate_logit_sd is None:
+        return 0.0
+    told = sum(c["information"] for c in found.corrections.values() if c is not None)
+    variance = 1.0 / (1.0 / found.rate_logit_sd**2 + told)
+    slope = float(rest.mean() * (1 - rest.mean())) * len(rest) / n
+    return variance * slope**2
 
 
 def expected(found: ErrorEstimate) -> dict[str, float | None]:

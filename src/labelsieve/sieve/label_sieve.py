@@ -26,6 +26,7 @@ from ..tuners import TUNERS, AbstractTuner
 from .build import build_estimator
 from .decisions import Decisions, HeldLabels, hold
 from .held import fit_held
+from .self_check import self_check
 from .summary import noise_matrix, summarize
 
 
@@ -154,6 +155,7 @@ class LabelSieve(BaseEstimator):
         with self._timed("extract_features"):
             if features is None:
                 features = extract_features(images, self.backbone_, cache=FeatureCache())
+        self.features_ = features
         with self._timed("detect"):
             self.detector_.set_params(backbone=self.backbone_)
             checkpoint = _below(workspace, "detector")
@@ -168,6 +170,36 @@ class LabelSieve(BaseEstimator):
         self.noise_matrix_ = noise_matrix(self.detector_, images.given_labels, self.held_)
         self.summary_ = summarize(self.detector_, images, self.noise_matrix_, self.held_)
         return self
+
+    def rehearse(self, images: LabeledImages, rate: float) -> dict[str, Any]:
+        """Flip a share of the given labels and count what a detector of the same kind finds.
+
+        Parameters
+        ----------
+        images : LabeledImages
+            Those of `fit`.
+        rate : float
+            Share of labels to flip.
+
+        Returns
+        -------
+        dict
+            See `self_check`.
+
+        Raises
+        ------
+        InputError
+            If the rate is out of range or flips nothing.
+        """
+        detector: AbstractDetector = build_estimator(
+            DETECTORS, self.detector, self.detector_params, self.random_state
+        )
+        detector.set_params(backbone=self.backbone_)
+        matrix, seed = self.noise_matrix_, self.random_state
+        with self._timed("self_check"):
+            return self_check(
+                detector, self.features_, images, matrix, rate=rate, random_state=seed
+            )
 
     def _tuned(
         self, tuner: AbstractTuner, features: Any, images: LabeledImages, workspace: Path | None

@@ -16,14 +16,17 @@ import pandas as pd
 from ..backbones import ImageFeatures
 from ..core.exceptions import InputError
 from ..core.serialization import atomic_path, write_json
+from ..core.validation import check_number
 from ..core.version import __version__
 from ..data import LabeledImages
+from .cuts import budget_figures
 from .decision_files import TABLE
 from .decisions import Decisions
 from .label_sieve import LabelSieve
 
 log = logging.getLogger(__name__)
 WORK = ".work"
+FIRST = "first.csv"
 PACKAGES = ("torch", "transformers", "scikit-learn", "numpy", "pandas", "Pillow")
 
 
@@ -54,6 +57,8 @@ def scan(
     source: dict[str, Any] | None = None,
     command: str = "",
     decisions: Decisions | None = None,
+    budget: int | None = None,
+    self_check: float | None = None,
     force: bool = False,
     finish: Callable[[Path, LabeledImages], Any] | None = None,
     features: ImageFeatures | None = None,
@@ -79,6 +84,10 @@ def scan(
         What was typed, for the record.
     decisions : Decisions, optional
         What people decided; see `LabelSieve.fit`. They are written beside the results.
+    budget : int, optional
+        Images that somebody has time for; they are listed, worst first, in `first.csv`.
+    self_check : float, optional
+        Share of labels to flip in a rehearsal; see `LabelSieve.rehearse`.
     force : bool
         Replace a finished scan.
     finish : callable, optional
@@ -101,12 +110,20 @@ def scan(
         do not fit the images.
     """
     out = Path(out)
+    if budget is not None:
+        check_number(budget, name="budget", low=1, integer=True)
+    if self_check is not None:
+        check_number(self_check, name="self_check", low=0.0, high=1.0)
     claim(out, force)
     work, stage = out / WORK, out / WORK / "stage"
     sieve.fit(images, workspace=work, decisions=decisions, features=features)
     shutil.rmtree(stage, ignore_errors=True)
     stage.mkdir(parents=True)
     sieve.issues_.save(stage)
+    if self_check is not None:
+        sieve.summary_["self_check"] = sieve.rehearse(images, self_check)
+    if budget is not None:
+        sieve.summary_["budget"] = _write_first(stage / FIRST, sieve, budget)
     if decisions is not None:
         decisions.save(stage / TABLE)
     write_fitted(stage, sieve, images, run_record(sieve, images, source, command) | (record or {}))
@@ -153,6 +170,15 @@ def _write_matrix(path: Path, sieve: LabelSieve, images: LabeledImages) -> None:
         pd.DataFrame(sieve.noise_matrix_, index=names, columns=names).to_csv(partial)
 
 
+def _write_first(path: Path, sieve: LabelSieve, budget: int) -> dict[str, Any]:
+    """The rows to look at first as a table; returns what they should hold."""
+    figures = budget_figures(sieve.detector_, budget, sieve.held_)
+    columns = ["id", "file_name", "given_label", "suggested_label", "label_score", "p_clean"]
+    with atomic_path(path) as partial:
+        sieve.issues_.table.iloc[figures.pop("rows")][columns].to_csv(partial, index=False)
+    return figures
+
+
 def run_record(
     sieve: LabelSieve, images: LabeledImages, source: dict[str, Any] | None, command: str
 ) -> dict[str, Any]:
@@ -190,7 +216,8 @@ def _plain(params: dict[str, Any]) -> dict[str, Any]:
 def publish(stage: Path, out: Path) -> None:
     """Move staged files into place; the record that marks a scan as finished goes last."""
     (out / "run.json").unlink(missing_ok=True)
-    (out / TABLE).unlink(missing_ok=True)  # of an earlier scan
+    for name in (TABLE, FIRST):
+        (out / name).unlink(missing_ok=True)  # of an earlier scan
     for item in sorted(stage.iterdir(), key=lambda path: path.name == "run.json"):
         target = out / item.name
         if target.is_dir():

@@ -11,6 +11,7 @@ from ..core.validation import FloatArray, IntArray
 from ..data import LabeledImages
 from ..detectors import AbstractDetector
 from ..detectors.issues import ACTIONS
+from .cuts import cut_figures
 from .decisions import HeldLabels
 from .estimates import decided_figures, estimate_errors, expected, noise_rate
 
@@ -101,6 +102,7 @@ def summarize(
         "actions": {action: int((table["action"] == action).sum()) for action in ACTIONS},
         "noise_rate": noise_rate(found),
         "expected": expected(found),
+        "cuts": cut_figures(detector, held),
         "decisions": decided_figures(found, held),
         "per_class": _per_class(detector, images, 1.0 - found.wrong, judged),
         "per_pair": _per_pair(detector),

@@ -205,8 +205,9 @@ def fit_data(
     n_rows = len(found.features)
     labels = np.asarray(labels) if needs_labels else np.full(n_rows, -1)
     usable = _usable_rows(found.ok, labels, len(names), needs_labels)
+    features = np.asarray(found.features)
     return FitData(
-        np.asarray(found.features)[usable],
+        features if len(usable) == n_rows else features[usable],  # a copy may be gigabytes
         labels[usable].astype(np.int64),
         usable,
         n_rows,

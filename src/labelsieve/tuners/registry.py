@@ -15,6 +15,7 @@ TUNERS = Registry(
         "classifier-c": "labelsieve.tuners.classifier:classifier_c",
         "tenc-ft": "labelsieve.tuners.text_encoder_tuning:TextEncoderTuning",
         "tip-adapter": "labelsieve.tuners.tip_adapter:TipAdapter",
+        "posterior": "labelsieve.tuners.posterior:PosteriorClassifier",
         "robust-upl": "labelsieve.tuners.robust_upl:RobustUPL",
         "fft": "labelsieve.tuners.fine_tune:FineTune",
         "vpt": "labelsieve.tuners.paradigms:vpt",

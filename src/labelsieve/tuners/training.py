@@ -36,6 +36,10 @@ class AbstractTrainable(nn.Module, ABC):
         """Choose the rows of this epoch (sample selection); None means all rows."""
         return None
 
+    def limit_gradients(self) -> None:
+        """Shorten gradients where a method needs it; called before every step of the optimiser."""
+        return
+
     def end_epoch(self, epoch: int) -> None:
         """Bring what the processes of a distributed run know together, before a checkpoint."""
         return
@@ -264,6 +268,8 @@ class _Run:
                 trained = True
             total += loss.item() * weight * len(rows)
         if trained:
+            self.scaler.unscale_(self.optimizer)
+            self.module.limit_gradients()
             self.scaler.step(self.optimizer)
             self.scaler.update()
         return total

@@ -27,14 +27,17 @@ export async function ask(path, values = {}) {
 }
 
 /* 409 is an answer too: it lists what was saved and what was in conflict. */
-export async function send(decisions, reviewer) {
-  const response = await fetch("/api/decisions", {
+export async function post(path, value) {
+  const response = await fetch(path, {
     method: "POST",
     headers: { "content-type": "application/json" },
-    body: JSON.stringify({ reviewer, decisions }),
+    body: JSON.stringify(value),
   });
   if (!response.ok && response.status !== 409) {
     throw new Refusal(response.status, await asText(response));
   }
   return response.json();
 }
+
+export const send = (decisions, reviewer, rowsKey) =>
+  post("/api/decisions", { reviewer, decisions, rows_key: rowsKey });

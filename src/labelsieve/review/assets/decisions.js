@@ -5,7 +5,7 @@ import { about, emit, entries, shown } from "./state.js";
 
 const RETRY = [1000, 2000, 4000];
 const AT_ONCE = 200;
-const MEMORY = "labelsieve-undo";
+const memory = () => `labelsieve-undo-${about.rows_key}`;
 const waiting = [];
 let sending = false;
 let failures = 0;
@@ -69,7 +69,7 @@ async function flush() {
     const wanted = batch.map(({ entry, action, label, version }) => ({
       row: entry.row, action, label, version: version ?? entry.version,
     }));
-    const result = await send(wanted, reviewer());
+    const result = await send(wanted, reviewer(), about.rows_key);
     waiting.splice(0, count);
     failures = 0;
     settle(batch, result);
@@ -134,7 +134,7 @@ function remember() {
     group.map(({ entry, before, saved }) => ({ row: entry.row, before, saved })),
   );
   try {
-    sessionStorage.setItem(MEMORY, JSON.stringify(plain));
+    sessionStorage.setItem(memory(), JSON.stringify(plain));
   } catch {
     /* without storage, undo reaches back to the last reload */
   }
@@ -143,7 +143,7 @@ function remember() {
 export async function recall(load) {
   let plain = [];
   try {
-    plain = JSON.parse(sessionStorage.getItem(MEMORY) ?? "[]");
+    plain = JSON.parse(sessionStorage.getItem(memory()) ?? "[]");
   } catch {
     return;
   }

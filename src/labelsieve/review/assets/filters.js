@@ -6,11 +6,17 @@ import { about, defaults, filters, isFiltered, setFilters } from "./state.js";
 const NAMES = Object.keys(defaults);
 const INPUT_DELAY = 250;
 
-export function setUp() {
+/* What can be chosen, with counts; again after a new scan. */
+export function fillIn() {
   fill("f-given", about.given_counts);
   fill("f-suggested", about.suggested_counts);
   const actions = Object.entries(about.actions).map(([name, n]) => option(name, `${name} (${number.format(n)})`));
   byId("f-action").replaceChildren(option("", "any"), ...actions);
+  show();
+}
+
+export function setUp() {
+  fillIn();
   let timer = null;
   for (const name of NAMES) {
     const field = byId(`f-${name}`);

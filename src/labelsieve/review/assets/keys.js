@@ -41,7 +41,8 @@ export function listen(handle) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
     if (document.querySelector("dialog[open]")) return;
     const target = event.target;
-    if (target.closest("input:not([type=checkbox]), select, textarea")) {
+    // A field of a dialog that has just closed keeps the focus until the next frame: keys are ours again.
+    if (target.closest("input:not([type=checkbox]), select, textarea") && !target.closest("dialog")) {
       if (event.key === "Escape") target.blur();
       return;
     }

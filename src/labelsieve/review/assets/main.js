@@ -77,11 +77,22 @@ async function news() {
       }
       standing.showProgress(progress);
       if (changed.length) emit("changed", changed);
+      if (progress.version !== about.version) await renew();
     } catch {
       /* the next decision says if the server is gone */
     }
   }
   setTimeout(news, NEWS);
+}
+
+/* The scan in the folder is a new one: list and estimates begin anew, at the same image. */
+async function renew() {
+  const fresh = await ask("/api/about");
+  if (fresh.rows_key !== about.rows_key) return location.reload(); // other images in the rows
+  Object.assign(about, fresh);
+  standing.showProgress(await ask("/api/progress"));
+  filterForm.fillIn();
+  return go(view, view === "one" ? (one.currentRow() ?? null) : null);
 }
 
 function stored(name, value) {
@@ -128,7 +139,6 @@ async function begin() {
   standing.showProgress(progress);
   const [wanted, row] = recallPlace();
   filterForm.setUp();
-  filterForm.show();
   await recall(async (k) => absorb(await ask(`/api/rows/${k}`)));
   for (const button of document.querySelectorAll("button[data-view]")) {
     button.addEventListener("click", () => go(button.dataset.view));
@@ -139,6 +149,7 @@ async function begin() {
     go(view === "pairs" ? "grid" : view);
   });
   on("open", (k) => go("one", k));
+  on("refitted", () => renew().catch((error) => emit("trouble", error.message)));
   on("go", (name) => go(name));
   on("shown", remember);
   on("pair", (pair) => {

@@ -194,7 +194,8 @@ function stamp(entry) {
 function draw() {
   const entry = current();
   if (!entry) return;
-  const focused = document.activeElement?.dataset?.act;
+  const inside = byId("view-one").contains(document.activeElement);
+  const focused = inside ? document.activeElement.dataset.act : undefined;
   const alt = `${entry.file}, given label ${nameOf(entry.given)}`;
   const stage = make("figure", { className: "stage" },
     picture(entry.row, { size: "large", alt, version: about.version, error: entry.error && entry.action === "unreadable" ? entry.error : "" }),
@@ -210,7 +211,9 @@ function draw() {
       buttons(entry),
       make("div", { id: "details", className: "details" })),
   );
-  if (focused) byId("view-one").querySelector(`[data-act=${focused}]`)?.focus({ preventScroll: true });
+  // what had the focus is drawn anew: a button gets it back, else the question
+  const again = focused && byId("view-one").querySelector(`[data-act=${focused}]:enabled`);
+  if (inside) (again || byId("question")).focus({ preventScroll: true });
   drawDetails(entry, details.get(entry.row));
   announce(`${lead}Given ${nameOf(entry.given)}${suggestionOf(entry) < 0 ? "" : `, suggested ${nameOf(suggestionOf(entry))}`}. ${describe(shown(entry))}.`);
   lead = "";

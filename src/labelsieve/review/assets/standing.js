@@ -1,7 +1,8 @@
 /* Progress, what is saved, conflicts, troubles. */
 
 import { conflicts, decide } from "./decisions.js";
-import { byId, make, number } from "./dom.js";
+import { byId, make, number, percent } from "./dom.js";
+import * as refit from "./refit.js";
 import { describe, nameOf, on } from "./state.js";
 
 export function showProgress(progress) {
@@ -13,8 +14,15 @@ export function showProgress(progress) {
   const [low, high] = estimate.interval.map(Math.round);
   byId("left-range").textContent = `(${number.format(low)}–${number.format(high)})`;
   byId("left-line").title = "estimated from the scan's probabilities and your decisions; 90 % interval";
+  byId("n-rate").textContent = share(estimate.noise_rate);
+  byId("rate-range").textContent = `(${estimate.noise_interval.map(share).join("–")})`;
+  byId("precision-line").hidden = estimate.precision === null;
+  byId("n-precision").textContent = percent(estimate.precision);
+  if (progress.refit) refit.showRefit(progress.refit);
   byId("track-fill").style.width = `${flagged ? (100 * done) / flagged : 0}%`;
 }
+
+const share = (value) => `${(100 * value).toFixed(1)} %`;
 
 let everSaved = false;
 export function showSaving({ waiting, failures, stopped }) {
@@ -71,6 +79,7 @@ function solve(list, mine) {
 }
 
 export function setUp() {
+  refit.setUp();
   on("progress", showProgress);
   on("saving", showSaving);
   on("conflicts", drawConflicts);
