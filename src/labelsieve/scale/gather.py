@@ -159,4 +159,4 @@ def complete(
 
 
 def _hashes(ids: list[str]) -> np.ndarray:
-    return hash_array(np.array(ids, dtype=object), categorize=False)
+    return np.asarray(hash_array(np.array(ids, dtype=object), categorize=False))  # type: ignore[operator]

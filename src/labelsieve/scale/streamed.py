@@ -100,7 +100,7 @@ def scan_streamed(
     sieve.summary_ = tally.summary(sieve.noise_matrix_, notes)
     worst = tally.worst.reset_index(drop=True) if tally.worst is not None else None
     if worst is not None:
-        sieve.issues_ = LabelIssues(worst[list(COLUMNS)])
+        sieve.issues_ = LabelIssues(worst.loc[:, list(COLUMNS)])
     record["scale"] |= {"fit_rows": len(drawn.rows), "streamed": True}
     about = run_record(sieve, part, source, command) | record
     about["data"]["n_images"] = found.n_rows

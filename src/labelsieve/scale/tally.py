@@ -68,7 +68,7 @@ class Tally:
         self.doubt += np.bincount(given[judged], weights=wrong, minlength=k)
         self.wrong.append(wrong.astype(np.float32))
         self.flagged.append(issue[judged])
-        self.scores.append(table["label_score"].to_numpy(dtype=np.float32)[judged])
+        self.scores.append(np.asarray(table["label_score"], dtype=np.float32)[judged])
         self._keep_worst(table)
 
     def _keep_worst(self, table: pd.DataFrame) -> None:
