@@ -74,7 +74,7 @@ class Tally:
     def _keep_worst(self, table: pd.DataFrame) -> None:
         found = table[table["is_label_issue"]]
         both = pd.concat([found] if self.worst is None else [self.worst, found])
-        order = np.argsort(both["label_score"].to_numpy(), kind="stable")
+        order = np.argsort(np.asarray(both["label_score"]), kind="stable")
         self.worst = both.iloc[order[: self.n_worst]]
 
     def _cuts(self, wrong: np.ndarray) -> list[dict[str, float]]:
