@@ -57,7 +57,7 @@ class LatentLabel(AbstractDetector):
     >>> detector = LatentLabel("mini-glyph", n_repeats=1)
     """
 
-    rate_logit_sd = 0.3
+    rate_logit_sd = 0.43
 
     def __init__(
         self,
