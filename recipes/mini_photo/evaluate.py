@@ -25,7 +25,7 @@ GROUNDS = {
     "CIFAR-10": ("cifar10n_train", "cifar10_test"),
 }
 SEEDS = (1, 2, 3)
-EPOCHS = 20
+STEPS = 500
 TEMPLATES = (
     "a photo of a {}.",
     "a low resolution photo of a {}.",
@@ -58,7 +58,8 @@ def measure(model: Path, folder: Path) -> list[dict]:
         tuned = []
         for seed in SEEDS:
             shots = few_shot(labels, shots=16, random_state=seed)
-            options = {"loss": "ce", "epochs": EPOCHS, "random_state": seed}
+            epochs = round(STEPS * 32 / len(shots))
+            options = {"loss": "ce", "epochs": epochs, "random_state": seed}
             tuner = TUNERS.get("coop")(backbone, class_names=images.class_names, **options)
             tuner.fit(features[shots], labels[shots])
             tuned.append(float((tuner.predict(unseen) == truth).mean()))
@@ -85,7 +86,7 @@ def write_table(records: list[dict], path: Path, command: str) -> None:
         "# Small photo models",
         "",
         f"Command: `{command}`. Accuracy on the test images. 16 shots: prompt tuning (CoOp, "
-        f"cross-entropy, clean shots, {EPOCHS} epochs), {len(SEEDS)} seeds, mean and "
+        f"cross-entropy, clean shots, {STEPS} steps), {len(SEEDS)} seeds, mean and "
         "standard deviation. Linear probe: logistic regression on all clean training labels.",
         "",
         "| model | test images of | zero-shot | 16 shots | linear probe | probe - zero-shot |",

@@ -4,7 +4,7 @@ from data_helpers import write_tree
 
 from labelsieve.core.exceptions import InputError
 from labelsieve.data import LabeledImages, load_images
-from labelsieve.data.sources import FileSource, SubsetSource
+from labelsieve.data.sources import FileSource, ImageSource, SubsetSource
 
 
 @pytest.fixture
@@ -29,8 +29,23 @@ def test_subset_keeps_rows_together(images):
 def test_subset_of_subset_keeps_one_map(images):
     part = images.subset([3, 2, 1]).subset([2, 0])
     assert grey(part) == [1, 3]
-    assert isinstance(part.source, SubsetSource)
-    assert isinstance(part.source.source, FileSource)
+    assert isinstance(part.source, FileSource)
+    assert part.source.names == ["a/1.png", "b_c/3.png"]
+
+
+def test_subset_of_subset_of_other_sources_keeps_one_map():
+    class Numbers(ImageSource):
+        def read_bytes(self, index):
+            return bytes([index])
+
+        def location(self, index):
+            return None
+
+    whole = Numbers()
+    part = whole.subset(np.array([3, 2, 1])).subset(np.array([2, 0]))
+    assert isinstance(part, SubsetSource)
+    assert part.source is whole
+    assert [part.read_bytes(i) for i in range(2)] == [b"\x01", b"\x03"]
 
 
 def test_rows_out_of_range(images):
