@@ -205,7 +205,7 @@ def _show(sieve, out: Path, json: bool, gate) -> None:
         f"  (estimated noise rate {rate['estimate']:.1%}; {low:.1%} to {high:.1%})"
     )
     for line in promises(summary):
-        console.print(Text(line))
+        console.print(Text(line), soft_wrap=True)
     if summary["n_unreadable"]:
         console.print(f"{summary['n_unreadable']:,} images cannot be read; see the error column")
     table = Table(title="worst first", title_justify="left", title_style="")
