@@ -11,6 +11,7 @@ from labelsieve.core.exceptions import InputError, gather
 from labelsieve.core.random import numpy_generator, torch_generator
 from labelsieve.core.registry import Registry
 from labelsieve.core.serialization import (
+    atomic_folder,
     atomic_path,
     load_tensors,
     read_json,
@@ -48,6 +49,21 @@ def test_an_atomic_write_that_fails_leaves_the_old_file(tmp_path):
         raise RuntimeError
     assert json.loads(target.read_text()) == {"ok": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_an_atomic_folder_is_new_or_replaces_the_whole_old_one(tmp_path):
+    target = tmp_path / "a" / "b"
+    with atomic_folder(target) as partial:
+        (partial / "one").write_text("1")
+    with pytest.raises(OSError, match="not empty"), atomic_folder(target) as partial:
+        (partial / "two").write_text("2")
+    with pytest.raises(RuntimeError), atomic_folder(target, replace=True):
+        raise RuntimeError
+    assert [p.name for p in target.iterdir()] == ["one"]
+    with atomic_folder(target, replace=True) as partial:
+        (partial / "two").write_text("2")
+    assert [p.name for p in target.iterdir()] == ["two"]
+    assert [p.name for p in target.parent.iterdir()] == ["b"]
 
 
 def test_files_round_trip_and_damage_is_said(tmp_path):

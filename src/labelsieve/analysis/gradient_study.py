@@ -12,6 +12,7 @@ import pandas as pd
 from ..backbones import AbstractBackbone, load_backbone
 from ..core.exceptions import gather
 from ..core.progress import progress
+from ..core.serialization import atomic_folder
 from ..core.validation import BoolArray, check_number
 from ..data import LabeledImages
 from ..losses import LOSSES
@@ -20,7 +21,7 @@ from ..tuners.inputs import FitData, fit_data
 from ..tuners.training import train
 from .coop import coop
 from .figures import save_figure
-from .folder import check_target, new_folder
+from .folder import check_target
 from .gradient_page import figures, sections
 from .gradient_records import compare_groups, group_records, sample_records
 from .noisy_rows import draw_given, draw_noisy, labels_in_order
@@ -187,7 +188,7 @@ def _write(
 ) -> Path:
     compared = compare_groups(groups, KEYS)
     seeds = sorted({int(seed) for seed in groups["seed"]})
-    with new_folder(target) as folder:
+    with atomic_folder(target, replace=True) as folder:
         groups.to_parquet(folder / "data.parquet", index=False)
         samples.to_parquet(folder / "samples.parquet", index=False)
         for name, figure in figures(samples, groups, compared).items():

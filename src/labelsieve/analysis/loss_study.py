@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from ..core.exceptions import InputError
+from ..core.serialization import atomic_folder
 from ..core.validation import check_number
 from ..losses import LOSSES
 from .figures import save_figure
-from .folder import check_target, new_folder
+from .folder import check_target
 from .loss_curves import N_DRAWS, double_softmax_bounds, loss_curves, saturation_zones, scale_effect
 from .loss_page import bounds_figure, curve_figure, scale_figure, sections
 from .page import write_page
@@ -73,7 +74,7 @@ def analyze_losses(
     smooth = np.unique(np.r_[np.geomspace(min(1.0, *scales), max(100.0, *scales), 25), scales])
     effect = scale_effect(losses, smooth.tolist(), n_draws=N_DRAWS, random_state=random_state)
     many = double_softmax_bounds(sorted({2, 3, 5, 10, 20, 50, 100, 200, 500, 1000, *classes}))
-    with new_folder(target) as folder:
+    with atomic_folder(target, replace=True) as folder:
         curves.to_parquet(folder / "data.parquet", index=False)
         zones.to_parquet(folder / "saturation.parquet", index=False)
         many.to_parquet(folder / "bounds.parquet", index=False)

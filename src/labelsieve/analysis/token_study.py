@@ -13,6 +13,7 @@ import pandas as pd
 from ..backbones import AbstractBackbone, load_backbone
 from ..core.exceptions import InputError
 from ..core.progress import progress
+from ..core.serialization import atomic_folder
 from ..core.validation import check_number
 from ..data import LabeledImages
 from ..data.splits import stratified_split
@@ -22,7 +23,7 @@ from ..tuners.inputs import FitData, fit_data
 from .cells import Cells
 from .coop import coop
 from .figures import save_figure
-from .folder import WORK, check_target, new_folder
+from .folder import WORK, check_target
 from .noisy_rows import draw_noisy, labels_in_order
 from .page import write_page
 from .run_record import write_record
@@ -182,7 +183,7 @@ def _write(
     command: str,
 ) -> Path:
     table = summarise(measured)
-    with new_folder(target) as folder:
+    with atomic_folder(target, replace=True) as folder:
         measured.assign(zero_shot=zero_shot).to_parquet(folder / "data.parquet", index=False)
         table.to_parquet(folder / "table.parquet", index=False)
         save_figure(accuracy_figure(table, zero_shot), folder, "accuracy")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from torch import nn
 
 from ..core.device import resolve_device, resolve_dtype
 from ..core.exceptions import InputError, MissingExtraError, ModelUnavailableError
+from ..core.serialization import atomic_folder
 from .base import AbstractBackbone, processor_digest
 from .loading import _assemble, _family, _find, _hash_weights, _load_parts, _quiet
 from .open_clip import SCHEMES, load_open_clip
@@ -199,13 +199,9 @@ def load_encoder(
 
 def save_image_model(model: Any, processor: Any, folder: Path) -> None:
     """Write a folder that transformers loads; whole or not at all."""
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    with _quiet():
+    with _quiet(), atomic_folder(folder, replace=True) as partial:
         model.save_pretrained(partial)
         processor.save_pretrained(partial)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.replace(folder)
 
 
 def _head(model: Any, n_classes: int) -> list[nn.Linear]:

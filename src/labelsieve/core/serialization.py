@@ -1,9 +1,10 @@
-"""Files that are whole or absent: atomic writing, JSON and safetensors, never pickle."""
+"""Files and folders that are whole or absent; JSON and safetensors, never pickle."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,46 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(folder: Path | str, *, replace: bool = False) -> Iterator[Path]:
+    """Yield a new folder beside `folder`; it takes the place of `folder` when the block succeeds.
+
+    Parameters
+    ----------
+    folder : Path or str
+        Absent or empty, unless it is to be replaced.
+    replace : bool
+        Whether a folder that holds files may go; it goes last, when the new one is whole.
+
+    Raises
+    ------
+    OSError
+        If the new folder cannot be written or take its place; what was there is left as it was.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    mark = uuid.uuid4().hex[:8]
+    partial = folder.with_name(f".labelsieve-{mark}.partial")
+    old = folder.with_name(f".labelsieve-{mark}.old")
+    partial.mkdir()
+    try:
+        yield partial
+        if folder.exists():
+            if not replace:
+                folder.rmdir()  # fails when it is not empty, and nothing is lost
+            else:
+                folder.rename(old)
+        try:
+            partial.rename(folder)
+        except OSError:
+            if old.exists():
+                old.rename(folder)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_text(path: Path | str, text: str) -> None:

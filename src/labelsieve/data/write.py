@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +12,7 @@ import pyarrow.parquet as pq
 
 from ..core.exceptions import InputError, UnreadableImageError
 from ..core.progress import progress
+from ..core.serialization import atomic_folder
 from .class_names import CLASSES_FILE
 from .few_shot_noise import few_shot_noisy
 from .images import LabeledImages
@@ -163,7 +160,7 @@ def write_few_shot_noisy(
 def _write_folder(
     images: LabeledImages, noisy: NoisyLabels, target: Path, settings: dict[str, Any]
 ) -> None:
-    with _new_folder(target) as folder:
+    with atomic_folder(target, replace=True) as folder:
         _write_table(images, noisy, folder / METADATA_FILE)
         _write_json(folder / CLASSES_FILE, list(images.class_names))
         write_noise_matrix(folder / MATRIX_FILE, noisy.transition, images.class_names)
@@ -182,29 +179,6 @@ def _check_target(target: Path, force: bool) -> None:
             f"{target} has no {NOISE_FILE}, so it was not written here and is not replaced, even "
             "with --force; give a new folder"
         )
-
-
-@contextmanager
-def _new_folder(target: Path) -> Iterator[Path]:
-    """A temporary folder beside `target` that takes its place when the block succeeds."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    mark = uuid.uuid4().hex[:8]
-    partial = target.with_name(f".labelsieve-{mark}.partial")
-    old = target.with_name(f".labelsieve-{mark}.old")
-    partial.mkdir()
-    try:
-        yield partial
-        if target.exists():
-            target.rename(old)
-        try:
-            partial.rename(target)
-        except OSError:
-            if old.exists():
-                old.rename(target)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _write_table(images: LabeledImages, noisy: NoisyLabels, path: Path) -> None:

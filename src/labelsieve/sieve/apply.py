@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..core.exceptions import InputError, gather
-from ..core.serialization import read_json, write_json
+from ..core.serialization import atomic_folder, read_json, write_json
 from ..core.validation import IntArray, check_choice
 from ..core.version import __version__
 from ..data import LabeledImages
@@ -206,18 +204,11 @@ def _split_in(rule: str) -> str | None:
 @contextmanager
 def staged(target: Path) -> Iterator[Path]:
     """A temporary folder beside `target` that takes its place when the block succeeds."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".labelsieve-{uuid.uuid4().hex[:8]}.partial")
-    partial.mkdir()
     try:
-        yield partial
-        if target.exists():
-            target.rmdir()  # it is empty, else this fails and nothing is lost
-        partial.rename(target)
+        with atomic_folder(target) as partial:
+            yield partial
     except OSError as error:
         raise InputError(f"cannot write {target}: {error}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def free_folder(out: Path | str, source: Path | None) -> Path:
