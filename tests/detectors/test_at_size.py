@@ -12,7 +12,9 @@ from problems import clustered_features
 NAMES = ("cat", "dog", "car", "truck")
 
 
-@pytest.mark.parametrize("name", ["knn", "confident-learning", "label-match", "small-loss"])
+@pytest.mark.parametrize(
+    "name", ["knn", "confident-learning", "label-match", "small-loss", "dual-prompts"]
+)
 @pytest.mark.parametrize("complete", [True, False])
 def test_mapped_arrays_and_small_chunks_give_the_same_table(
     name, complete, tiny_backbone, monkeypatch
@@ -21,7 +23,7 @@ def test_mapped_arrays_and_small_chunks_give_the_same_table(
     errors = {}
     if not complete:
         given[7], errors = -1, {11: "broken"}
-    few = {"epochs": 1} if name == "small-loss" else {}
+    few = {"epochs": 1} if name in ("small-loss", "dual-prompts") else {}
 
     def judged():
         detector = DETECTORS.get(name)(tiny_backbone, class_names=NAMES, **few)
