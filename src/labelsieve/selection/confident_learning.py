@@ -55,18 +55,18 @@ def prune_by_noise_rate(probabilities: FloatArray, labels: IntArray) -> BoolArra
     counts = np.rint(joint).astype(int)
     flagged = np.zeros(len(labels), dtype=bool)
     members = np.split(np.argsort(labels, kind="stable"), np.cumsum(np.bincount(labels))[:-1])
-    for given in np.flatnonzero(counts.sum(axis=1)):
+    for given in np.flatnonzero(counts.sum(axis=1)).tolist():
         rows = members[given]
         off = rows[predicted[rows] != given]
         wanted = np.flatnonzero(counts[given])
         wanted = wanted[wanted != given]
         if not len(off) or not len(wanted):
             continue
-        flagged[off], open_ = _below_cuts(probabilities[off], given, wanted, counts[given, wanted])
-        p = probabilities[rows] if open_.any() else None
-        for true in wanted[open_]:
-            worst = np.argsort(p[:, given] - p[:, true], kind="stable")
-            flagged[rows[worst[: counts[given, true]]]] = True
+        size = counts[given, wanted]
+        flagged[off], undecided = _below_cuts(probabilities[off], given, wanted, size)
+        if undecided.any():
+            at = wanted[undecided]
+            flagged[rows] |= _worst(probabilities[rows], given, at, size[undecided])
     return flagged & (predicted != labels)
 
 
@@ -83,8 +83,16 @@ def _below_cuts(
     place = np.minimum(counts, len(p)) - 1
     cuts = np.sort(margins, axis=1)[np.arange(len(wanted)), place]
     reached = margins <= cuts[:, None]
-    open_ = (cuts >= 0) | (reached.sum(axis=1) != counts)
-    return reached[~open_].any(axis=0), open_
+    undecided = (cuts >= 0) | (reached.sum(axis=1) != counts)
+    return reached[~undecided].any(axis=0), undecided
+
+
+def _worst(p: FloatArray, given: int, wanted: IntArray, counts: IntArray) -> BoolArray:
+    """Which rows (M,) of a class are among the `counts` worst of any of the pairs (J,)."""
+    flagged = np.zeros(len(p), dtype=bool)
+    for true, count in zip(wanted, counts, strict=True):
+        flagged[np.argsort(p[:, given] - p[:, true], kind="stable")[:count]] = True
+    return flagged
 
 
 def _joint_and_predicted(
