@@ -7,7 +7,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from ..core.threads import threads_for
 from ..core.validation import FloatArray, IntArray
-from .latent_labels import posterior_of_logits
+from .noise_em import posterior_of_logits
 
 MOST_ROWS = 20_000
 
