@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..core.arrays import chunks
+from ..core.arrays import CACHED, chunks
 from ..core.validation import BoolArray, FloatArray, IntArray
-
-CACHED = 1 << 20
-"""Bytes of a chunk that several passes find in the processor's cache."""
 
 
 def confident_joint(probabilities: FloatArray, labels: IntArray) -> FloatArray:
