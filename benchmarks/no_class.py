@@ -75,7 +75,7 @@ def measure(args) -> list[dict]:
                 wrong = is_foreign | is_mislabeled
                 cosine = x @ zero_shot_classifier(backbone, images.prompt_names).weights.numpy().T
                 scores = {
-                    "largest margin of dual prompts": -detector.margin_.max(axis=1),
+                    "largest margin of dual prompts": -detector.largest_margin_,
                     "neighbour distance": neighbour_distance(x),
                     "largest zero-shot cosine": -cosine.max(axis=1),
                 }

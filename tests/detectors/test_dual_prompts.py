@@ -161,11 +161,17 @@ def test_complementary_labels_are_uniform_over_the_others():
     assert chi_square < 16.3  # 3 degrees of freedom, p = 0.001
 
 
+def judged(detector, positive, negative):
+    """The judgement of logits of two classes where class 0 is given."""
+    labels = np.zeros(len(positive), dtype=np.int64)
+    return detector._judge(lambda rows: (positive[rows], negative[rows]), labels, 2, None)
+
+
 def test_a_tie_is_not_selected_and_scores_keep_their_order_in_the_tails():
     positive = torch.tensor([[1.0, 0.0], [90.0, 0.0], [80.0, 0.0], [0.0, 3.0]])
     negative = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 0.0], [2.0, 0.0]])
     detector = DualPrompts()
-    found = detector._judge(positive, negative, np.zeros(4, dtype=np.int64), None)
+    found = judged(detector, positive, negative)
     assert found.is_label_issue.tolist() == [True, False, False, True]
     assert found.label_score[0] == 0.5
     assert found.label_score[1] > found.label_score[2] > 0.9
@@ -176,9 +182,8 @@ def test_a_tie_is_not_selected_and_scores_keep_their_order_in_the_tails():
 def test_agreement_also_asks_for_the_largest_clean_probability():
     positive = torch.tensor([[1.0, 3.0], [3.0, 1.0]])
     negative = torch.zeros(2, 2)
-    labels = np.zeros(2, dtype=np.int64)
-    assert not DualPrompts()._judge(positive, negative, labels, None).is_label_issue.any()
-    found = DualPrompts(agreement=True)._judge(positive, negative, labels, None)
+    assert not judged(DualPrompts(), positive, negative).is_label_issue.any()
+    found = judged(DualPrompts(agreement=True), positive, negative)
     assert found.is_label_issue.tolist() == [True, False]
     given, complementary = torch.zeros(2, dtype=torch.int64), torch.ones(2, dtype=torch.int64)
     _, all_of_them = dual_prompt_losses(positive, negative, given, complementary, warm_up=False)
@@ -250,7 +255,7 @@ def test_interrupted_and_accumulated_training_end_the_same(colours, tiny_backbon
         with pytest.raises(KeyboardInterrupt):
             DualPrompts(tiny_backbone, epochs=3, **options).fit(colours, checkpoint=tmp_path)
     resumed = DualPrompts(tiny_backbone, epochs=3, **options).fit(colours, checkpoint=tmp_path)
-    np.testing.assert_array_equal(resumed.margin_, whole.margin_)
+    np.testing.assert_array_equal(resumed.largest_margin_, whole.largest_margin_)
 
 
 def test_the_mask_of_the_last_epoch_is_the_one_of_its_steps(tiny_backbone):
@@ -259,7 +264,7 @@ def test_the_mask_of_the_last_epoch_is_the_one_of_its_steps(tiny_backbone):
     options = {"class_names": names, "epochs": 2}
     last = DualPrompts(tiny_backbone, mask="last-epoch", **options).fit(x, given)
     final = DualPrompts(tiny_backbone, **options).fit(x, given)
-    np.testing.assert_array_equal(last.margin_, final.margin_)
+    np.testing.assert_array_equal(last.largest_margin_, final.largest_margin_)
     assert (last.label_score_ != final.label_score_).any()
     # a learning rate of 0 leaves nothing that could differ between the two
     frozen = [
@@ -275,7 +280,7 @@ def test_images_of_no_class_are_dropped_and_get_no_suggestion(tiny_backbone):
     x, given, _ = clustered_features(width=tiny_backbone.embed_dim)
     names = ("red", "green", "blue", "yellow")
     found = DualPrompts(tiny_backbone, class_names=names, epochs=2).fit(x, given)
-    homeless = (found.margin_ <= 0).all(axis=1)
+    homeless = found.largest_margin_ <= 0
     table = found.issues_.table
     np.testing.assert_array_equal(found.fits_no_class_, homeless)
     assert ((table["action"] == "drop").to_numpy() == homeless).all()

@@ -6,7 +6,7 @@ from scipy.special import softmax
 
 from labelsieve.bench.metrics import expected_calibration_error
 from labelsieve.selection.calibration import calibrate_scores
-from labelsieve.selection.latent_labels import posterior_of_logits
+from labelsieve.selection.noise_em import posterior_of_logits
 
 
 def noisy_problem(n=6000, k=5, rate=0.3, scale=1.0, seed=0):

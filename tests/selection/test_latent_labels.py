@@ -4,13 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from labelsieve.selection.latent_labels import (
-    _fit_matrix,
-    _posterior,
-    _uniform_noise,
-    fit_latent_labels,
-    largest_expected_f1,
-)
+from labelsieve.selection.latent_labels import fit_latent_labels, largest_expected_f1
+from labelsieve.selection.noise_em import fit_matrix, fit_rate, observe, posterior_of, uniform_noise
 from problems import clustered_features
 
 
@@ -21,19 +16,50 @@ def test_posterior_is_bayes_rule():
     q = np.exp(log_softmax(logits, axis=1))
     for i, given in enumerate(labels):
         joint = q[i] * matrix[:, given]
-        np.testing.assert_allclose(_posterior(logits, matrix, labels)[i], joint / joint.sum())
+        np.testing.assert_allclose(posterior_of(logits, matrix, labels)[i], joint / joint.sum())
 
 
 def test_expectation_maximisation_never_lowers_the_likelihood():
     rng = np.random.default_rng(1)
     logits, labels = 3 * rng.normal(size=(400, 4)), rng.integers(4, size=400)
     q = np.exp(log_softmax(logits, axis=1))
-    matrix, values = _uniform_noise(4, 0.3), []
+    matrix, values = uniform_noise(4, 0.3), []
     for _ in range(10):
         values.append(np.log((q * matrix.T[labels]).sum(axis=1)).mean())
-        matrix = _fit_matrix(logits, matrix, labels, 1, prior=1e-9)
+        matrix = fit_matrix(logits, matrix, labels, 1, prior=1e-9)
     assert (np.diff(values) >= -1e-9).all()
     np.testing.assert_allclose(matrix.sum(axis=1), 1.0)
+
+
+def textbook_matrix(logits, matrix, labels, steps, prior, known):
+    """Expectation-maximisation with the posterior of every row written out."""
+    k = len(matrix)
+    for _ in range(steps):
+        posterior = observe(posterior_of(logits, matrix, labels), known)
+        counts = np.zeros((k, k))
+        for row, given in zip(posterior, labels, strict=True):
+            counts[:, given] += row
+        uniform = uniform_noise(k, np.clip(1 - np.trace(counts) / len(labels), 1e-3, 1 - 1 / k))
+        matrix = uniform if np.isinf(prior) else counts + prior * uniform
+        matrix = matrix / matrix.sum(axis=1, keepdims=True)
+    return matrix
+
+
+@pytest.mark.parametrize("with_known", [False, True])
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+def test_expectation_maximisation_equals_the_textbook(scale, with_known):
+    rng = np.random.default_rng(4)
+    logits, labels = scale * rng.normal(size=(300, 6)), rng.integers(5, size=300)  # one is empty
+    known = np.where(rng.random(300) < 0.2, rng.integers(6, size=300), -1)
+    known = known if with_known else np.full(300, -1)
+    start = uniform_noise(6, 0.3)
+    uniform = textbook_matrix(logits, start, labels, 5, np.inf, known)
+    rate = fit_rate(logits, labels, 0.3, 5, known)
+    np.testing.assert_allclose(uniform_noise(6, rate), uniform, rtol=1e-9)
+    for logit_type in (np.float64, np.float32):
+        found = fit_matrix(logits.astype(logit_type), start, labels, 5, 2.0, known)
+        wanted = textbook_matrix(logits.astype(logit_type), start, labels, 5, 2.0, known)
+        np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-12)
 
 
 def test_recovers_noise_rate_and_flips_without_being_told():

@@ -11,12 +11,8 @@ from labelsieve.core.exceptions import InputError
 from labelsieve.data import load_images
 from labelsieve.detectors import DETECTORS
 from labelsieve.detectors.latent_label import LatentLabel
-from labelsieve.selection.latent_labels import (
-    _fit_matrix,
-    _log_likelihood,
-    _uniform_noise,
-    fit_latent_labels,
-)
+from labelsieve.selection.latent_labels import fit_latent_labels
+from labelsieve.selection.noise_em import fit_matrix, log_likelihood, uniform_noise
 from labelsieve.sieve import LabelSieve, scan
 from labelsieve.sieve.decisions import Decision, Decisions
 from labelsieve.sieve.estimates import intercept_shift
@@ -55,13 +51,13 @@ def test_the_likelihood_observes_known_labels():
     for i in range(5):
         true = range(3) if known[i] < 0 else [known[i]]
         terms.append(sum(q[i, t] * matrix[t, labels[i]] for t in true))
-    assert _log_likelihood(logits, matrix, labels, known) == pytest.approx(np.log(terms).mean())
+    assert log_likelihood(logits, matrix, labels, known) == pytest.approx(np.log(terms).mean())
 
 
 def test_the_noise_matrix_counts_known_pairs():
     labels, known = np.array([0, 0, 1, 1, 2, 2]), np.array([0, 1, 1, 1, 2, 0])
-    start = _uniform_noise(3, 0.3)
-    found = _fit_matrix(np.zeros((6, 3)), start, labels, 1, 0.0, known)
+    start = uniform_noise(3, 0.3)
+    found = fit_matrix(np.zeros((6, 3)), start, labels, 1, 0.0, known)
     np.testing.assert_allclose(found, [[1 / 2, 0, 1 / 2], [1 / 3, 2 / 3, 0], [0, 0, 1]])
 
 

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 SHARE_OF_MEMORY = 1 / 8
+CACHED = 1 << 20
+"""Bytes of a chunk of rows that several passes find in the processor's cache."""
 
 
 def large_bytes() -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,12 @@ import numpy as np
 import torch
 
 from ..backbones import AbstractBackbone
+from ..core.arrays import chunks, probabilities
 from ..core.exceptions import InputError
 from ..core.random import numpy_generator, torch_generator
 from ..core.validation import IntArray, check_number
 from ..prompts import PromptLearner, TextClassifier, encode_prompts, encode_together
-from ..selection.calibration import calibrate_scores
+from ..selection.calibration import calibrate_scores, calibration_rows
 from ..tuners.coop import CoOp
 from ..tuners.image_side import ImageSide
 from ..tuners.inputs import FitData, image_features
@@ -22,6 +23,8 @@ from ..tuners.training import AbstractTrainable, TrainingPlan, train
 from .base import AbstractDetector, Detection
 from .dual_prompt_losses import complementary_labels, dual_prompt_losses
 from .scorers import DualPromptScorer
+
+Logits = Callable[[Any], tuple[torch.Tensor, torch.Tensor]]
 
 MASKS = ("final", "last-epoch")
 # The longest gradient of the positive context. The negative prompts must follow where the positive
@@ -73,8 +76,9 @@ class DualPrompts(AbstractDetector):
 
     Attributes
     ----------
-    margin_ : ndarray of float64, shape (n_usable, K)
-        Positive minus negative logits of every usable row and class; above 0 the class fits.
+    largest_margin_ : ndarray of float64, shape (n_usable,)
+        The largest of a row's margins, positive minus negative logit, over the classes; at most 0
+        where no class fits.
     raw_p_clean_ : ndarray of float64, shape (n_usable,)
         The paper's clean probability, before calibration (`selection.calibration`).
     noise_matrix_ : ndarray, shape (K, K)
@@ -147,11 +151,11 @@ class DualPrompts(AbstractDetector):
                 description="tuning dual prompts",
             )
         self.classifier_ = self._classifier(module, data, backbone)
-        positive, negative = self._final_logits(module, data, backbone)
+        logits = self._final_logits(module, data, backbone)
         if module.images.tuning is None and self.mask == "final":
             self.scorer_ = self._scorer(module, backbone)
         last = module.seen.cpu() if self.mask == "last-epoch" else None
-        return self._judge(positive, negative, data.labels, last)
+        return self._judge(logits, data.labels, data.n_classes, last)
 
     def _module(self, data: FitData, backbone: AbstractBackbone) -> _DualPromptTuning:
         generator = numpy_generator(self.random_state)
@@ -220,15 +224,20 @@ class DualPrompts(AbstractDetector):
 
     def _final_logits(
         self, module: _DualPromptTuning, data: FitData, backbone: AbstractBackbone
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """One pass over the unchanged images with the final parameters, each (N, K)."""
+    ) -> Logits:
+        """Of any rows of the unchanged images, with the final parameters: two of shape (B, K)."""
         if module.images.tuning is None:
             features = data.features
         else:
             features = image_features(data.images, backbone, module.images.tuning).features
         with torch.no_grad():
-            found = module.logits_of(torch.as_tensor(features, device=backbone.device))
-        return found[0].cpu(), found[1].cpu()
+            texts = encode_together(backbone, [module.positive, module.negative])
+
+        def logits(rows: Any) -> tuple[torch.Tensor, torch.Tensor]:
+            scaled = backbone.logit_scale * torch.as_tensor(features[rows], device=backbone.device)
+            return (scaled @ texts[0].T).cpu(), (scaled @ texts[1].T).cpu()
+
+        return logits
 
     def _scorer(self, module: _DualPromptTuning, backbone: AbstractBackbone) -> DualPromptScorer:
         """Both prompts as text features, for rows that were not fitted."""
@@ -238,31 +247,35 @@ class DualPrompts(AbstractDetector):
         return DualPromptScorer(scale * texts[0], scale * texts[1], self.agreement)
 
     def _judge(
-        self,
-        positive: torch.Tensor,
-        negative: torch.Tensor,
-        labels: IntArray,
-        seen: torch.Tensor | None,
+        self, logits: Logits, labels: IntArray, n_classes: int, seen: torch.Tensor | None
     ) -> Detection:
-        """Clean where the positive logit is strictly above the negative one."""
-        rows, given = torch.arange(len(labels)), torch.as_tensor(labels)
-        margins = (positive - negative).double()
-        margin = margins[rows, given] if seen is None else seen.double()
+        """Clean where the positive logit is strictly above the negative one, in chunks of rows."""
+        given, n = torch.as_tensor(labels), len(labels)
+        margin, largest = torch.empty(2, n, dtype=torch.float64)
+        agrees, p = torch.empty(n, dtype=torch.bool), probabilities(n, n_classes)
+        for rows in chunks(n, n_classes):
+            positive, negative = logits(rows)
+            margins = (positive - negative).double()
+            margin[rows] = margins.gather(1, given[rows, None])[:, 0]
+            largest[rows], best = margins.max(dim=1)
+            agrees[rows] = best == given[rows]
+            p[rows] = positive.double().softmax(dim=1).numpy()
+        margin = margin if seen is None else seen.double()
         clean = margin > 0
         if self.agreement:
-            clean &= margins.argmax(dim=1) == given
+            clean &= agrees
         # sigmoid saturates in the tails; a squashed margin keeps their order in 0..1
-        score = 0.5 + 0.5 * margin / (1 + margin.abs())
-        p = positive.double().softmax(dim=1).numpy()
-        p_clean, self.noise_matrix_ = calibrate_scores(score.numpy(), positive.numpy(), labels)
-        self.margin_ = margins.numpy()
+        score = (0.5 + 0.5 * margin / (1 + margin.abs())).numpy()
+        some = logits(calibration_rows(n))[0].numpy()
+        p_clean, self.noise_matrix_ = calibrate_scores(score, some, labels)
+        self.largest_margin_ = largest.numpy()
         self.raw_p_clean_ = np.clip(torch.sigmoid(margin).numpy(), 0, 1)
         return Detection(
-            score.numpy(),
+            score,
             ~clean.numpy(),
             p,
             p_clean,
-            fits_no_class=(margins <= 0).all(dim=1).numpy() & ~clean.numpy(),
+            fits_no_class=((largest <= 0) & ~clean).numpy(),
         )
 
 

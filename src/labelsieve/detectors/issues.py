@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..core.arrays import chunks
+from ..core.arrays import CACHED, chunks
 from ..core.exceptions import InputError
 from ..core.serialization import atomic_path
 from ..core.validation import BoolArray, FloatArray, IntArray
@@ -100,11 +100,14 @@ class LabelIssues:
 def best_other_class(probabilities: FloatArray, given_labels: IntArray) -> IntArray:
     """The most probable class that is not the given label (N,); NaN counts as zero."""
     best = np.empty(len(given_labels), dtype=np.int64)
-    for rows in chunks(*probabilities.shape):
-        others, given = np.nan_to_num(probabilities[rows]), given_labels[rows]
-        labeled = np.flatnonzero(given >= 0)
+    for rows in chunks(*probabilities.shape, CACHED):
+        others, given = np.array(probabilities[rows]), given_labels[rows]
+        labeled, at = np.flatnonzero(given >= 0), np.arange(len(given))
         others[labeled, given[labeled]] = -1.0
-        best[rows] = others.argmax(axis=1)
+        found = others.argmax(axis=1)
+        unknown = np.flatnonzero(np.isnan(others[at, found]))  # argmax stops at the first NaN
+        found[unknown] = np.nan_to_num(others[unknown]).argmax(axis=1)
+        best[rows] = found
     return best
 
 

@@ -10,13 +10,18 @@ import numpy as np
 import torch
 
 from ..backbones import AbstractBackbone
+from ..core.arrays import chunks, probabilities
 from ..core.exceptions import InputError
 from ..core.validation import FloatArray, IntArray, check_labels, check_number
-from ..prompts import resolve_templates, zero_shot_classifier
-from ..selection.latent_labels import fit_latent_labels, largest_expected_f1
+from ..prompts import TextClassifier, resolve_templates, zero_shot_classifier
+from ..selection.latent_labels import LatentLabels, fit_latent_labels, largest_expected_f1
+from ..selection.subset import stratified_subset
 from ..tuners.inputs import FitData
 from .base import AbstractDetector, Detection
 from .scorers import LatentLabelScorer, midway
+
+LARGE = 4e7
+"""Rows times the sum of columns and classes beyond which a stratified subset is fitted."""
 
 
 class LatentLabel(AbstractDetector):
@@ -25,6 +30,10 @@ class LatentLabel(AbstractDetector):
     The zero-shot logits, a linear correction of them on image features (fitted out of fold) and a
     noise matrix are fitted together to the given labels; see `selection.latent_labels`. The label
     score is `p_clean`, and the flagged set is the one with the largest expected F1.
+
+    Of large data (`LARGE`: with 512 columns 76,000 rows of 10 classes, 26,000 of 1,000) a
+    stratified subset is fitted, at least 20 rows a class and all known labels in it; the model
+    judges the other rows, which it has not seen either.
 
     Parameters
     ----------
@@ -124,21 +133,53 @@ class LatentLabel(AbstractDetector):
         known = self._known(data)
         templates = resolve_templates(self.templates)
         classifier = zero_shot_classifier(backbone, data.prompt_names, templates)
+        rows = self._fitted_rows(data, known)
+        features = data.features if len(rows) == len(data.labels) else data.features[rows]
         found = fit_latent_labels(
-            data.features,
-            data.labels,
-            classifier.logits(torch.as_tensor(data.features)).numpy(),
-            known_labels=known,
+            features,
+            data.labels[rows],
+            classifier.logits(torch.as_tensor(features)).numpy(),
+            known_labels=None if known is None else known[rows],
             n_folds=self.n_folds,
             n_repeats=self.n_repeats,
             random_state=self.random_state,
         )
+        posterior, p_clean, alone = self._judge(data, rows, found, classifier)
         self.noise_matrix_ = found.noise_matrix
         self.model_p_clean_: FloatArray = np.full(data.n_rows, np.nan)
-        self.model_p_clean_[data.rows] = found.model_p_clean
-        flagged = largest_expected_f1(found.model_p_clean)
-        cut = midway(found.model_p_clean, flagged, default=1.0 if flagged.all() else -1.0)
+        self.model_p_clean_[data.rows] = alone
+        flagged = largest_expected_f1(alone)
+        cut = midway(alone, flagged, default=1.0 if flagged.all() else -1.0)
         self.scorer_ = LatentLabelScorer(classifier, found.model, cut)
         if known is not None:
             flagged = np.where(known >= 0, known != data.labels, flagged)
-        return Detection(found.p_clean, flagged, found.posterior, found.p_clean)
+        return Detection(p_clean, flagged, posterior, p_clean)
+
+    def _fitted_rows(self, data: FitData, known: IntArray | None) -> IntArray:
+        """All rows, or of large data a stratified subset and those whose true label is known."""
+        n, most = len(data.labels), int(LARGE / (data.features.shape[1] + data.n_classes))
+        if n <= most:
+            return np.arange(n)
+        rows = stratified_subset(data.labels, most, self.random_state)
+        return rows if known is None else np.union1d(rows, np.flatnonzero(known >= 0))
+
+    def _judge(
+        self, data: FitData, rows: IntArray, found: LatentLabels, classifier: TextClassifier
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Posterior (N, K), clean probability (N,), and that without a row's own known label."""
+        labels = data.labels
+        if len(rows) == len(labels):
+            return found.posterior, found.p_clean, found.model_p_clean
+        posterior, alone = probabilities(len(labels), data.n_classes), np.empty(len(labels))
+        for part in chunks(*posterior.shape):
+            x, at = data.features[part], np.arange(part.stop - part.start)
+            logits = classifier.logits(torch.as_tensor(x)).numpy()
+            judged = found.model.posterior(x, labels[part], logits)
+            posterior[part], alone[part] = judged, judged[at, labels[part]]
+        p_clean = alone.copy()
+        posterior[rows], p_clean[rows], alone[rows] = (
+            found.posterior,
+            found.p_clean,
+            found.model_p_clean,
+        )
+        return posterior, p_clean, alone

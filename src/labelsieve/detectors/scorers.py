@@ -10,7 +10,7 @@ import torch
 from ..core.validation import BoolArray, FloatArray, IntArray
 from ..losses import make_loss
 from ..prompts import TextClassifier
-from ..selection.latent_labels import LatentModel
+from ..selection.latent_model import LatentModel
 from .base import Detection
 
 

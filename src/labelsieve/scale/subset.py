@@ -7,11 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.validation import FloatArray, IntArray
+from ..selection.subset import quotas
 from .encode import features_of
 from .gather import Gathered
-
-LEAST = 20
-"""Rows of a class that are drawn even where its share is smaller, if it has them."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +25,6 @@ class Drawn:
 
     rows: IntArray
     features: FloatArray
-
-
-def quotas(counts: IntArray, n: int) -> IntArray:
-    """Rows to draw of each class (K,): in proportion, at least 20 or all of a small class."""
-    share = np.ceil(counts * min(1.0, n / max(counts.sum(), 1))).astype(np.int64)
-    return np.minimum(np.maximum(share, LEAST), counts)
 
 
 def draw(found: Gathered, codes: dict[str, int], n_classes: int, n: int, seed: int) -> Drawn:

@@ -7,9 +7,14 @@ from sklearn.isotonic import IsotonicRegression
 
 from ..core.threads import threads_for
 from ..core.validation import FloatArray, IntArray
-from .latent_labels import posterior_of_logits
+from .noise_em import posterior_of_logits
 
 MOST_ROWS = 20_000
+
+
+def calibration_rows(n_rows: int) -> IntArray:
+    """The rows that are calibrated on: all, or `MOST_ROWS` evenly spaced ones."""
+    return np.linspace(0, n_rows - 1, min(n_rows, MOST_ROWS)).astype(int)
 
 
 def calibrate_scores(
@@ -27,8 +32,8 @@ def calibrate_scores(
     ----------
     scores : ndarray, shape (N,)
         Low = worse; any scale.
-    logits : ndarray, shape (N, K)
-        Of the classifier that belongs to the score.
+    logits : ndarray, shape (N, K) or (M, K)
+        Of the classifier that belongs to the score, for all rows or for `calibration_rows(N)`.
     labels : ndarray of int64, shape (N,)
         Given labels.
 
@@ -39,9 +44,10 @@ def calibrate_scores(
     matrix : ndarray of float64, shape (K, K)
         The noise matrix P(given | true); rows are true classes.
     """
-    some = np.linspace(0, len(labels) - 1, min(len(labels), MOST_ROWS)).astype(int)
-    with threads_for(some.size * logits.shape[1]):
-        posterior, matrix = posterior_of_logits(logits[some], labels[some])
+    some = calibration_rows(len(labels))
+    logits = logits if len(logits) == len(some) else logits[some]
+    with threads_for(logits.size):
+        posterior, matrix = posterior_of_logits(logits, labels[some])
     believed = posterior[np.arange(len(some)), labels[some]]
     regression = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
     return np.clip(regression.fit(scores[some], believed).predict(scores), 0.0, 1.0), matrix

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..core.arrays import chunks
+from ..core.arrays import CACHED, chunks
 from ..core.validation import BoolArray, FloatArray, IntArray
 
 
@@ -27,22 +27,7 @@ def confident_joint(probabilities: FloatArray, labels: IntArray) -> FloatArray:
     ndarray of float64, shape (K, K)
         Entry (i, j) estimates how many samples labelled i truly are j; sums to N.
     """
-    n_classes = probabilities.shape[1]
-    sizes = np.bincount(labels, minlength=n_classes)
-    own = np.bincount(
-        labels, weights=probabilities[np.arange(len(labels)), labels], minlength=n_classes
-    )
-    # A class that nobody was given has no threshold to reach.
-    thresholds = np.where(sizes > 0, own / np.maximum(sizes, 1), np.inf)
-    joint = np.zeros((n_classes, n_classes))
-    for rows in chunks(len(labels), n_classes):
-        p = probabilities[rows]
-        confident = np.where(p >= thresholds - 1e-6, p, -1.0)
-        counted = confident.max(axis=1) >= 0
-        np.add.at(joint, (labels[rows][counted], confident[counted].argmax(axis=1)), 1.0)
-    diagonal = np.arange(n_classes)
-    joint[diagonal, diagonal] = np.maximum(joint[diagonal, diagonal], sizes > 0)
-    return joint / np.maximum(joint.sum(axis=1, keepdims=True), 1.0) * sizes[:, None]
+    return _joint_and_predicted(probabilities, labels)[0]
 
 
 def prune_by_noise_rate(probabilities: FloatArray, labels: IntArray) -> BoolArray:
@@ -63,14 +48,75 @@ def prune_by_noise_rate(probabilities: FloatArray, labels: IntArray) -> BoolArra
     ndarray of bool, shape (N,)
         True where the label looks wrong.
     """
-    counts = np.rint(confident_joint(probabilities, labels)).astype(int)
+    joint, predicted = _joint_and_predicted(probabilities, labels)
+    counts = np.rint(joint).astype(int)
     flagged = np.zeros(len(labels), dtype=bool)
     members = np.split(np.argsort(labels, kind="stable"), np.cumsum(np.bincount(labels))[:-1])
-    for given in np.flatnonzero(counts.sum(axis=1)):
+    for given in np.flatnonzero(counts.sum(axis=1)).tolist():
         rows = members[given]
+        off = rows[predicted[rows] != given]
+        wanted = np.flatnonzero(counts[given])
+        wanted = wanted[wanted != given]
+        if not len(off) or not len(wanted):
+            continue
+        size = counts[given, wanted]
+        flagged[off], undecided = _below_cuts(probabilities[off], given, wanted, size)
+        if undecided.any():
+            at = wanted[undecided]
+            flagged[rows] |= _worst(probabilities[rows], given, at, size[undecided])
+    return flagged & (predicted != labels)
+
+
+def _below_cuts(
+    p: FloatArray, given: int, wanted: IntArray, counts: IntArray
+) -> tuple[BoolArray, BoolArray]:
+    """Which rows (M,) are among the worst of a pair, and which pairs (J,) this cannot decide.
+
+    The rows are those of a class that are predicted as another. Margins p_given - p_true below 0
+    occur among them alone, so as long as the cut after `counts` rows is below 0, the rest of the
+    class needs no look. Ties at the cut are left open.
+    """
+    margins = p[:, given] - p.T[wanted]
+    place = np.minimum(counts, len(p)) - 1
+    cuts = np.sort(margins, axis=1)[np.arange(len(wanted)), place]
+    reached = margins <= cuts[:, None]
+    undecided = (cuts >= 0) | (reached.sum(axis=1) != counts)
+    return reached[~undecided].any(axis=0), undecided
+
+
+def _worst(p: FloatArray, given: int, wanted: IntArray, counts: IntArray) -> BoolArray:
+    """Which rows (M,) of a class are among the `counts` worst of any of the pairs (J,)."""
+    flagged = np.zeros(len(p), dtype=bool)
+    for true, count in zip(wanted, counts, strict=True):
+        flagged[np.argsort(p[:, given] - p[:, true], kind="stable")[:count]] = True
+    return flagged
+
+
+def _joint_and_predicted(
+    probabilities: FloatArray, labels: IntArray
+) -> tuple[FloatArray, IntArray]:
+    """See `confident_joint`, and the predicted classes (N,), in one pass."""
+    n, n_classes = probabilities.shape
+    sizes = np.bincount(labels, minlength=n_classes)
+    own = np.bincount(labels, weights=probabilities[np.arange(n), labels], minlength=n_classes)
+    # A class that nobody was given has no threshold to reach.
+    thresholds = np.where(sizes > 0, own / np.maximum(sizes, 1), np.inf) - 1e-6
+    limits = thresholds.astype(probabilities.dtype)
+    limits = np.where(limits < thresholds, np.nextafter(limits, limits.dtype.type(np.inf)), limits)
+    predicted, reached = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
+    for rows in chunks(n, n_classes, CACHED):
         p = probabilities[rows]
-        for true in np.flatnonzero(counts[given]):
-            if true != given:
-                worst = np.argsort(p[:, given] - p[:, true], kind="stable")
-                flagged[rows[worst[: counts[given, true]]]] = True
-    return flagged & (probabilities.argmax(axis=1) != labels)
+        top = p.argmax(axis=1)
+        predicted[rows] = reached[rows] = top
+        # Where the largest probability is not confident, a smaller one may be.
+        below = np.flatnonzero(p[np.arange(len(p)), top] < limits[top])
+        confident = np.where(p[below] >= limits, p[below], -1.0)
+        best = confident.argmax(axis=1)
+        found = confident[np.arange(len(below)), best] >= 0
+        reached[rows.start + below] = np.where(found, best, -1)
+    counted = reached >= 0
+    pairs = labels[counted] * n_classes + reached[counted]
+    joint = np.bincount(pairs, minlength=n_classes**2).reshape(n_classes, n_classes).astype(float)
+    diagonal = np.arange(n_classes)
+    joint[diagonal, diagonal] = np.maximum(joint[diagonal, diagonal], sizes > 0)
+    return joint / np.maximum(joint.sum(axis=1, keepdims=True), 1.0) * sizes[:, None], predicted

@@ -40,6 +40,11 @@ class Whitening:
         white = (features - self.mean) @ self.scale
         return np.concatenate([white, ones], axis=1).astype(np.float32)
 
+    def folded(self, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Weights (D, K) and constants (K,) of plain features, for those (D + 1, K) of whitened."""
+        linear = self.scale.astype(np.float64) @ weights[:-1]
+        return linear, weights[-1] - self.mean @ linear
+
 
 @dataclass(frozen=True)
 class FourierFeatures:
@@ -76,9 +81,13 @@ class FourierFeatures:
 
     def __call__(self, features: FloatArray, whitened: FloatArray) -> FloatArray:
         """The map of further rows."""
-        waves = _waves(whitened, self.directions, self.phases)
+        waves = self.waves(whitened)
         scaled = [features / self.spread, 0.5 * waves / self.wave_spread]
         return np.concatenate(scaled, axis=1).astype(np.float32)
+
+    def waves(self, whitened: FloatArray) -> FloatArray:
+        """Cosines (N, W) of whitened rows."""
+        return _waves(whitened, self.directions, self.phases)
 
 
 def _waves(whitened: FloatArray, directions: FloatArray, phases: FloatArray) -> FloatArray:
