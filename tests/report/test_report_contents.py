@@ -14,8 +14,8 @@ from labelsieve.report.scan_folder import read_scan
 
 
 def test_histogram_counts_every_scored_row_once(scan_folder):
-    issues = read_scan(scan_folder).issues
-    histogram = score_histogram(issues)
+    scan = read_scan(scan_folder)
+    issues, histogram = scan.issues, score_histogram(scan.counts)
     assert histogram["n"] == sum(entry["n"] for entry in histogram["bins"]) == 99
     assert sum(entry["n_issues"] for entry in histogram["bins"]) == 20
     for entry in histogram["bins"]:

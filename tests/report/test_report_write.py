@@ -15,8 +15,9 @@ import pytest
 from PIL import Image
 
 from labelsieve.core.exceptions import InputError
+from labelsieve.report import scan_folder as scan_folder_module
 from labelsieve.report import write_report
-from labelsieve.report.gallery import MAX_ROWS, flagged_rows
+from labelsieve.report.counts import MAX_ROWS, MAX_UNREADABLE, flagged_rows
 from labelsieve.report.scan_folder import FILES, read_scan
 
 
@@ -129,6 +130,14 @@ def test_a_hundred_thousand_images_make_a_small_page_quickly(big_folder, drawn_i
     assert "20,000 of 99,999 labels look wrong" in text
     assert "the worst 5,000 of 20,000 flagged images" in text
     assert "30 of 100 classes" in text
+
+
+def test_a_table_read_in_pieces_gives_the_same_page(big_folder, monkeypatch):
+    whole = write_report(big_folder).read_text(encoding="utf-8")
+    monkeypatch.setattr(scan_folder_module, "PIECE_ROWS", 7_001)
+    monkeypatch.setattr(scan_folder_module, "MOST_ROWS", 20_000)
+    assert len(read_scan(big_folder).issues) < MAX_ROWS + MAX_UNREADABLE
+    assert write_report(big_folder).read_text(encoding="utf-8") == whole
 
 
 def test_long_names_lower_the_number_of_rows(tmp_path, big_folder):

@@ -16,6 +16,7 @@ from digit_shards import NAMES, digits, write_shards, write_tar, write_tree
 from labelsieve.backbones import extract_features, load_backbone
 from labelsieve.core.exceptions import InputError
 from labelsieve.data import load_images, storage
+from labelsieve.report import write_report
 from labelsieve.scale import ledger as ledger_module
 from labelsieve.scale import scan as scan_module
 from labelsieve.scale.blocks import TarBlock, blocks_of_images, plan_digest
@@ -26,6 +27,8 @@ from labelsieve.scale.scan import scan_on_ray
 from labelsieve.scale.streamed import STREAMING
 from labelsieve.scale.subset import draw, quotas
 from labelsieve.sieve import LabelSieve, scan
+from labelsieve.sieve.decision_files import read_decisions
+from labelsieve.sieve.gate import check_gate, issue_tables, read_baseline, write_baseline
 
 
 @pytest.fixture(scope="module")
@@ -256,6 +259,68 @@ def test_a_summary_added_up_is_that_of_the_whole(tmp_path: Path, here):
     assert list(a) == list(b)
     for name in set(a) - {"warnings", "noise_matrix_diagonal_mean"}:
         assert a[name] == pytest.approx(b[name], rel=1e-6) if name == "x" else a[name] == b[name]
+
+
+def test_budget_gate_and_report_of_a_streamed_scan_are_those_of_the_whole(tmp_path: Path, here):
+    data, found = write_damaged(tmp_path / "data"), {}
+    for name, run in (("whole", scan), ("parts", partial(scan_on_ray, fit_rows=250))):
+        sieve = LabelSieve("mini-glyph", tuner="zero-shot", detector="label-match")
+        given = load_images(data) if name == "whole" else str(data)
+        finish = {"finish": lambda folder, images: write_report(folder, images=images)}
+        found[name] = run(given, tmp_path / name, sieve, budget=30, **finish)
+    whole, parts = found["whole"], found["parts"]
+    assert parts.streamed
+    assert not whole.streamed
+    first = [pd.read_csv(tmp_path / name / "first.csv") for name in found]
+    assert len(first[0]) == 30
+    pd.testing.assert_frame_equal(*first)
+    assert parts.sieve.summary_["budget"] == whole.sieve.summary_["budget"]
+
+    tables = list(issue_tables(tmp_path / "parts"))
+    write_baseline(tmp_path / "a.csv", whole.sieve.issues_)
+    write_baseline(tmp_path / "b.csv", tables)
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    lines = (tmp_path / "a.csv").read_text().splitlines()
+    (tmp_path / "c.csv").write_text("\n".join([*lines[:30], "gone,gone,one"]) + "\n")
+    for accepted in (None, read_baseline(tmp_path / "c.csv")):
+        record = check_gate(whole.sieve.issues_, accepted, 0.1).record()
+        assert record["n_new"] > 10
+        in_pieces = [piece for t in tables for piece in (t.iloc[:99], t.iloc[99:])]
+        assert check_gate(in_pieces, accepted, 0.1).record() == record
+
+    pages = [(tmp_path / name / "report.html").read_text() for name in found]
+    payloads = [page.split('id="payload">')[1].split("</script>")[0] for page in pages]
+    a, b = map(json.loads, payloads)
+    assert len(a["thumbs"]) > 20
+    assert sum(thumb is not None for thumb in a["thumbs"]) > 20
+    assert a == b
+
+
+def test_a_budget_counts_what_the_streamed_rows_should_hold(tmp_path: Path, here):
+    data = write_damaged(tmp_path / "data")
+    sieve = LabelSieve("mini-glyph", tuner="zero-shot")
+    scan_on_ray(str(data), tmp_path / "o", sieve, fit_rows=250, budget=40, self_check=0.1)
+    table = pd.read_parquet(tmp_path / "o" / "issues.parquet")
+    order = table[table["label_score"].notna()].sort_values("label_score", kind="stable")
+    assert pd.read_csv(tmp_path / "o" / "first.csv", dtype=str)["id"].tolist() == (
+        order["id"].head(40).tolist()
+    )
+    wrong, figures = 1 - order["p_clean"].to_numpy(), sieve.summary_["budget"]
+    assert figures["errors"] == pytest.approx(wrong[:40].sum())
+    assert figures["recall"] == pytest.approx(wrong[:40].sum() / wrong.sum())
+    assert 0 < sieve.summary_["self_check"]["n_flipped"] <= 0.1 * 250 + 10
+
+
+def test_decisions_of_a_streamed_scan_are_refused_with_a_way_out(tmp_path: Path, here):
+    data = tmp_path / "s"
+    shards(data)
+    table = tmp_path / "d.csv"
+    table.write_text("id,action,label\n0000001,keep,\n")
+    with pytest.raises(InputError, match=r"90 rows .*--fit-rows 50, and --decisions .*apply"):
+        scan_on_ray(
+            str(data), tmp_path / "o", LabelSieve("mini-glyph"), fit_rows=50,
+            decisions=read_decisions(table),
+        )  # fmt: skip
 
 
 def test_detectors_that_need_all_rows_say_so(tmp_path: Path, here):

@@ -92,7 +92,7 @@ def command(
 ) -> None:
     """Find wrong labels: issues, a robust classifier and a report."""
     from ..sieve.decision_files import read_decisions
-    from ..sieve.gate import check_gate, read_baseline, write_baseline
+    from ..sieve.gate import check_gate, issue_tables, read_baseline, write_baseline
 
     accepted = None if baseline is None else read_baseline(baseline)
     decided = None if decisions is None else read_decisions(decisions)
@@ -130,30 +130,31 @@ def command(
             "finish": lambda folder, found: write_report(folder, images=found),
         }
         if images is not None:
-            scan(images, out, sieve, **written)
+            result = scan(images, out, sieve, **written)
         else:
             from ..scale import Cluster, scan_on_ray
 
             options = dict(zip(READ, read, strict=True)) | {"offline": offline}
             cluster = Cluster(address, workers)
             extra = {"cluster": cluster, "fit_rows": fit_rows, "tell": say}
-            gated = not (fail_over is None and baseline is None and new_baseline is None)
-            scan_on_ray(data, out, sieve, read=options, gated=gated, **written, **extra)
+            result = scan_on_ray(data, out, sieve, read=options, **written, **extra)
     except KeyboardInterrupt:
         say(f"interrupted; run the same command to continue from what {out} and the cache keep")
         raise typer.Exit(130) from None
     limit = 0.0 if fail_over is None and accepted is not None else fail_over
-    gate = check_gate(sieve.issues_, accepted, limit)
+    # The issues in memory are all of them, unless the scan was streamed.
+    gate = check_gate(issue_tables(out) if result.streamed else sieve.issues_, accepted, limit)
     _show(sieve, out, json, gate)
     if new_baseline is not None:
-        n = write_baseline(new_baseline, sieve.issues_, accepted, force=force)
+        found = issue_tables(out) if result.streamed else sieve.issues_
+        n = write_baseline(new_baseline, found, accepted, force=force)
         say(f"baseline {new_baseline}: {n:,} accepted issues")
     if accepted is not None:
         _show_new(gate, json)
     if not gate.passed:
         what = "labels look wrong" if accepted is None else "labels are new issues"
         say(
-            f"{len(gate.new):,} of {gate.n_judged:,} {what} ({gate.share:.2%}), over the allowed "
+            f"{gate.n_new:,} of {gate.n_judged:,} {what} ({gate.share:.2%}), over the allowed "
             f"{gate.limit:.2%}"
         )
         raise typer.Exit(1)
@@ -171,7 +172,7 @@ def _show_new(gate, json: bool) -> None:
         say(f"note: {gate.n_unknown:,} ids of the baseline are not in the data")
     if json:
         return
-    typer.echo(f"{len(gate.new):,} new issues, {gate.n_accepted:,} accepted")
+    typer.echo(f"{gate.n_new:,} new issues, {gate.n_accepted:,} accepted")
     for row in gate.new.itertuples():
         suggested = "(no class)" if row.action == "drop" else row.suggested_label
         typer.echo(

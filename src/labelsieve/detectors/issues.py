@@ -100,7 +100,7 @@ class LabelIssues:
 def best_other_class(probabilities: FloatArray, given_labels: IntArray) -> IntArray:
     """The most probable class that is not the given label (N,); NaN counts as zero."""
     best = np.empty(len(given_labels), dtype=np.int64)
-    for rows in chunks(*probabilities.shape, CACHED):
+    for rows in chunks(len(probabilities), probabilities.shape[1], CACHED):
         others, given = np.array(probabilities[rows]), given_labels[rows]
         labeled, at = np.flatnonzero(given >= 0), np.arange(len(given))
         others[labeled, given[labeled]] = -1.0

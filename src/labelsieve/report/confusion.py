@@ -11,7 +11,7 @@ import numpy as np
 from ..core.validation import FloatArray, IntArray
 from .formats import count, percent
 from .gallery import all_names
-from .scan_folder import ScanResult, is_number, label_issues, tally
+from .scan_folder import ScanResult, is_number
 
 MAX_CLASSES = 30  # a larger matrix is not legible
 MAX_TABLE = 1_000
@@ -38,9 +38,7 @@ def top_pairs(scan: ScanResult) -> list[dict[str, Any]]:
 
 def pair_counts(scan: ScanResult) -> Counter[tuple[str, str]]:
     """Number of label issues by (given, suggested) label; without a missing one."""
-    issues = label_issues(scan.issues)
-    pairs = zip(issues["given_label"], issues["suggested_label"], strict=True)
-    return Counter((given, other) for given, other in pairs if None not in (given, other))
+    return scan.counts.pairs
 
 
 def count_matrix(scan: ScanResult) -> IntArray:
@@ -83,10 +81,7 @@ def shown_classes(scan: ScanResult) -> IntArray:
 
 def class_table(scan: ScanResult) -> dict[str, Any]:
     """One row per class: images, issues, estimated noise rate, suggestions into the class."""
-    issues = scan.issues
-    flagged = label_issues(issues)
-    total, wrong = tally(issues, "given_label"), tally(flagged, "given_label")
-    here = tally(flagged, "suggested_label")
+    total, wrong, here = scan.counts.given, scan.counts.wrong, scan.counts.here
     rates = _class_rates(scan)
     rows = [
         {

@@ -7,30 +7,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..core.validation import BoolArray
-from .scan_folder import ScanResult, rows_where, tally
+from .counts import MAX_ROWS, MAX_UNREADABLE, rows_where, unreadable_mask
+from .scan_folder import ScanResult
 from .thumbnails import ImageSource
 
-MAX_ROWS = 5_000
 MAX_TEXT_BYTES = 2_500_000  # long file names must not make the page heavy
-MAX_UNREADABLE = 200
 MAX_ERROR_LENGTH = 300
-PROPOSED = ("relabel", "drop", "review")
-
-
-def flagged_rows(issues: pd.DataFrame) -> pd.DataFrame:
-    """The rows to look at, worst first: label issues and rows with a proposed action."""
-    proposed = np.array([action in PROPOSED for action in issues["action"]], dtype=bool)
-    flagged = rows_where(issues, issues["is_label_issue"].to_numpy(dtype=bool) | proposed)
-    scores = flagged["label_score"].to_numpy(dtype=float)
-    return flagged.iloc[np.argsort(scores, kind="stable")]  # NaN comes last
 
 
 def all_names(scan: ScanResult) -> list[str]:
     """Class names in their order, then any other label that occurs in the table."""
     names = dict.fromkeys(scan.classes)
-    for column in ("given_label", "predicted_label", "suggested_label"):
-        names.update(dict.fromkeys(tally(scan.issues, column)))
+    for found in (scan.counts.given, scan.counts.predicted, scan.counts.suggested):
+        names.update(dict.fromkeys(found))
     return list(names)
 
 
@@ -79,22 +68,14 @@ def gallery_payload(
     return payload
 
 
-def unreadable_files(issues: pd.DataFrame, images: ImageSource | None) -> dict[str, Any]:
+def unreadable_files(scan: ScanResult, images: ImageSource | None) -> dict[str, Any]:
     """The first unreadable files with their errors, and how many there are."""
-    rows = rows_where(issues, unreadable_mask(issues))
-    shown = rows.iloc[:MAX_UNREADABLE]
+    shown = rows_where(scan.issues, unreadable_mask(scan.issues)).iloc[:MAX_UNREADABLE]
     files = [
         {"file": _file(row, name, images), "error": (error or "")[:MAX_ERROR_LENGTH]}
         for row, name, error in zip(shown.index, shown["file_name"], shown["error"], strict=True)
     ]
-    return {"n": len(rows), "files": files}
-
-
-def unreadable_mask(issues: pd.DataFrame) -> BoolArray:
-    """True where the image could not be read, shape (N,)."""
-    pairs = zip(issues["action"], issues["error"], strict=True)
-    marks = [action == "unreadable" or (not action and error) for action, error in pairs]
-    return np.array(marks, dtype=bool)
+    return {"n": scan.counts.n_unreadable, "files": files}
 
 
 def _fitting(flagged: pd.DataFrame) -> int:

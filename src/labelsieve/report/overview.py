@@ -6,35 +6,27 @@ import math
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from ..core.validation import FloatArray
 from ..sieve.promises import promises
+from .counts import N_BINS, Counts
 from .formats import count, percent
-from .gallery import unreadable_mask
-from .scan_folder import ScanResult, is_number, label_issues, tally
+from .scan_folder import ScanResult, is_number
 
-N_BINS = 25
 ACTIONS = ("relabel", "drop", "review", "keep", "unreadable")
 
 
 def headline(scan: ScanResult) -> dict[str, Any]:
     """Counts from the table, estimates from the summary, and the sentences about them."""
-    issues, summary = scan.issues, scan.summary
-    unreadable = unreadable_mask(issues)
-    labeled = issues["given_label"].notna().to_numpy(dtype=bool)
-    checked = labeled & ~unreadable
-    n_issues = len(label_issues(issues))
-    actions = tally(issues, "action")
+    counts, summary, n_issues = scan.counts, scan.summary, scan.counts.n_issues
     return {
-        "n_images": len(issues),
-        "n_checked": int(checked.sum()),
+        "n_images": counts.n_rows,
+        "n_checked": counts.n_checked,
         "n_issues": n_issues,
-        "share": n_issues / max(int(checked.sum()), 1),
-        "n_unreadable": int(unreadable.sum()),
-        "n_unlabeled": int((~labeled).sum()),
+        "share": n_issues / max(counts.n_checked, 1),
+        "n_unreadable": counts.n_unreadable,
+        "n_unlabeled": counts.n_unlabeled,
         "n_classes": len(scan.classes),
-        "actions": [(name, actions[name]) for name in ACTIONS if name in actions],
+        "actions": [(name, counts.actions[name]) for name in ACTIONS if name in counts.actions],
         "noise": noise_rate(summary),
         "expectation": expectation(summary, n_issues),
         "promises": promises(summary),
@@ -77,7 +69,7 @@ def expectation(summary: dict[str, Any], n_issues: int) -> str:
     return " ".join([*parts, f"{which} estimated, not measured against true labels."])
 
 
-def score_histogram(issues: pd.DataFrame) -> dict[str, Any]:
+def score_histogram(counts: Counts) -> dict[str, Any]:
     """Counts of label scores in equal bins over 0..1, for all rows and for the issues.
 
     Returns
@@ -87,9 +79,7 @@ def score_histogram(issues: pd.DataFrame) -> dict[str, Any]:
         ``top`` (the count at full height) and ``n`` (rows with a score).
     """
     edges = np.linspace(0, 1, N_BINS + 1)
-    everything, flagged = (
-        np.histogram(_scores(table), edges)[0] for table in (issues, label_issues(issues))
-    )
+    everything, flagged = counts.scores
     top = nice_top(int(everything.max(initial=0)))
     bins = [
         {
@@ -113,11 +103,6 @@ def nice_top(largest: int) -> int:
             if step * scale >= largest:
                 return step * scale
         scale *= 10
-
-
-def _scores(table: pd.DataFrame) -> FloatArray:
-    scores = table["label_score"].to_numpy(dtype=float)
-    return scores[np.isfinite(scores)].clip(0, 1)
 
 
 def _warnings(summary: dict[str, Any], n_issues: int) -> list[str]:

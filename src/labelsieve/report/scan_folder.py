@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -12,10 +12,12 @@ from typing import Any, TypeGuard
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ..core.exceptions import InputError, gather
 from ..core.serialization import read_json
-from ..core.validation import BoolArray, FloatArray
+from ..core.validation import FloatArray
+from .counts import Counts, read_pieces
 
 FILES = ("issues.parquet", "summary.json", "noise_matrix.csv", "classes.json", "run.json")
 REQUIRED = ("id", "file_name", "given_label", "is_label_issue", "label_score")
@@ -29,6 +31,9 @@ OPTIONAL = (
     "detector",
     "error",
 )
+MOST_ROWS = 500_000
+"""Rows of a table that are held in memory whole."""
+PIECE_ROWS = 100_000
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,10 @@ class ScanResult:
     folder : pathlib.Path
         Where it was read from.
     issues : pandas.DataFrame
-        One row per input image, index 0..N-1; texts are `str` or None, numbers are floats.
+        One row per input image, index 0..N-1; texts are `str` or None, numbers are floats. Of more
+        than `MOST_ROWS` rows only those that a report shows.
+    counts : Counts
+        Of all rows.
     summary, run : dict
         `summary.json` and `run.json`.
     classes : list of str
@@ -51,6 +59,7 @@ class ScanResult:
 
     folder: Path
     issues: pd.DataFrame
+    counts: Counts
     summary: dict[str, Any]
     classes: list[str]
     noise_matrix: FloatArray
@@ -75,30 +84,17 @@ def read_scan(folder: Path) -> ScanResult:
             f"{folder} is not the output of a finished scan, it has no {', '.join(missing)}; "
             f"run `labelsieve scan DATA -o {folder}` first"
         )
+    counts, issues = _read_issues(folder / "issues.parquet")
     classes = [str(name) for name in _read_kind(folder / "classes.json", list)]
     return ScanResult(
         folder=folder,
-        issues=_read_issues(folder / "issues.parquet"),
+        issues=issues,
+        counts=counts,
         summary=_read_kind(folder / "summary.json", dict),
         classes=classes,
         noise_matrix=_read_matrix(folder / "noise_matrix.csv", len(classes)),
         run=_read_kind(folder / "run.json", dict),
     )
-
-
-def rows_where(table: pd.DataFrame, mask: BoolArray) -> pd.DataFrame:
-    """The rows of a table where `mask` is true; they keep their index."""
-    return table.iloc[np.flatnonzero(mask)]
-
-
-def label_issues(issues: pd.DataFrame) -> pd.DataFrame:
-    """The rows whose given label looks wrong."""
-    return rows_where(issues, issues["is_label_issue"].to_numpy(dtype=bool))
-
-
-def tally(table: pd.DataFrame, name: str) -> Counter[Any]:
-    """How often each value of a column occurs; missing ones are not counted."""
-    return Counter(value for value in table[name].tolist() if value is not None)
 
 
 def is_number(value: Any) -> TypeGuard[float]:
@@ -114,21 +110,36 @@ def _read_kind(path: Path, kind: type) -> Any:
     return value
 
 
-def _read_issues(path: Path) -> pd.DataFrame:
+def _read_issues(path: Path) -> tuple[Counts, pd.DataFrame]:
     try:
-        table = pd.read_parquet(path)
+        return read_pieces(_pieces(path), MOST_ROWS)
+    except InputError:
+        raise
     except (OSError, ValueError, pa.ArrowException) as error:
         raise InputError(
             f"cannot read {path} as parquet: {error}; run `labelsieve scan` again"
         ) from error
-    absent = [name for name in REQUIRED if name not in table.columns]
-    gather([f"column {name!r} is missing" for name in absent], what=str(path))
-    table = table.reset_index(drop=True)
-    columns: dict[str, Any] = {}
-    for name in (*REQUIRED, *OPTIONAL):
-        values = table[name].tolist() if name in table.columns else [None] * len(table)
-        columns[name] = _typed(values, name)
-    return pd.DataFrame(columns, index=table.index)
+
+
+def _pieces(path: Path) -> Iterator[pd.DataFrame]:
+    """Slices of the table, at least one, with columns of the stated kinds."""
+    with pq.ParquetFile(path) as file:
+        names = file.schema_arrow.names
+        gather(
+            [f"column {name!r} is missing" for name in REQUIRED if name not in names],
+            what=str(path),
+        )
+        wanted = [name for name in (*REQUIRED, *OPTIONAL) if name in names]
+        empty = file.schema_arrow.empty_table().select(wanted)
+        batches = file.iter_batches(PIECE_ROWS, columns=wanted)
+        start = 0
+        for batch in batches if file.metadata.num_rows else [empty]:
+            columns: dict[str, Any] = {}
+            for name in (*REQUIRED, *OPTIONAL):
+                values = batch[name].to_pylist() if name in wanted else [None] * len(batch)
+                columns[name] = _typed(values, name)
+            yield pd.DataFrame(columns).set_axis(pd.RangeIndex(start, start + len(batch)))
+            start += len(batch)
 
 
 def _typed(values: list[Any], name: str) -> Any:

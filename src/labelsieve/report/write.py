@@ -9,7 +9,8 @@ from ..core.exceptions import InputError
 from ..core.serialization import write_text
 from ..core.validation import check_number
 from .confusion import class_table, matrix_views, top_pairs
-from .gallery import flagged_rows, gallery_payload, unreadable_files
+from .counts import flagged_rows
+from .gallery import gallery_payload, unreadable_files
 from .overview import headline, score_histogram
 from .page import render
 from .provenance import data_facts, run_facts
@@ -67,9 +68,9 @@ def write_report(
     html = render(
         payload,
         headline=headline(scan),
-        histogram=score_histogram(scan.issues),
+        histogram=score_histogram(scan.counts),
         gallery={
-            "n_flagged": len(flagged),
+            "n_flagged": scan.counts.n_flagged,
             "n_embedded": len(shown),
             "n_thumbnails": sum(thumb is not None for thumb in payload["thumbs"]),
             "size": thumbnail_size,
@@ -77,7 +78,7 @@ def write_report(
         pairs=top_pairs(scan),
         matrices=matrix_views(scan),
         class_table=class_table(scan),
-        unreadable=unreadable_files(scan.issues, images),
+        unreadable=unreadable_files(scan, images),
         data=data_facts(scan),
         run=run_facts(scan),
     )
@@ -87,8 +88,8 @@ def write_report(
 
 
 def _check_images(images: ImageSource | None, scan: ScanResult) -> None:
-    if images is not None and len(images) != len(scan.issues):
+    if images is not None and len(images) != scan.counts.n_rows:
         raise InputError(
             f"images has {len(images):,} rows, but {scan.folder / 'issues.parquet'} has "
-            f"{len(scan.issues):,}; give the images that were scanned, in the same order"
+            f"{scan.counts.n_rows:,}; give the images that were scanned, in the same order"
         )

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from pandas.util import hash_array
+from PIL import Image
 
 from ..backbones import ImageFeatures
 from ..core.exceptions import InputError
 from ..data import LabeledImages
+from ..data.decode import decode
 from ..data.listing import ReadOptions, assemble
-from ..data.webdataset import TarRows, listing_of, repeated_ids, truncation_notes
+from ..data.webdataset import TarRows, TarSource, listing_of, repeated_ids, truncation_notes
 from .blocks import Block, TarBlock
 from .encode import features_of
 from .ledger import Ledger
@@ -134,6 +137,37 @@ class Gathered:
             if text is not None
         }
         return ImageFeatures(np.concatenate([features_of(table) for table in tables]), errors)
+
+
+class TarImages:
+    """The images of committed tar shards by row, for a few of them; the report's source.
+
+    Parameters
+    ----------
+    found : Gathered
+        Blocks of tar shards.
+    """
+
+    def __init__(self, found: Gathered):
+        self.found = found
+        self._table = lru_cache(maxsize=4)(self._read)
+
+    def __len__(self) -> int:
+        return self.found.n_rows
+
+    def image(self, index: int) -> Image.Image:
+        """The image in a row, as RGB."""
+        block = int(np.searchsorted(self.found.starts, index, side="right")) - 1
+        offsets, sizes = self._table(block)
+        source = TarSource([self.found.shards[block]], np.zeros(len(sizes), int), offsets, sizes)
+        return decode(source.read_bytes(index - self.found.starts[block]))
+
+    def location(self, index: int) -> None:
+        """Always None: the images are embedded."""
+
+    def _read(self, block: int) -> tuple[np.ndarray, np.ndarray]:
+        table = self.found.ledger.read(self.found.records[block], ["offset", "size"])
+        return table["offset"].to_numpy(), table["size"].to_numpy()
 
 
 def complete(

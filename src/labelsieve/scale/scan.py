@@ -24,7 +24,7 @@ from .cluster import Cluster, run_tasks
 from .encode import encode_block
 from .gather import Gathered, complete
 from .ledger import Ledger
-from .streamed import check_streamed, scan_streamed
+from .streamed import Wanted, check_streamed, scan_streamed
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,6 @@ def scan_on_ray(
     decisions: Decisions | None = None,
     budget: int | None = None,
     self_check: float | None = None,
-    gated: bool = False,
     force: bool = False,
     finish: Callable[[Path, LabeledImages], Any] | None = None,
     cluster: Cluster | None = None,
@@ -71,8 +70,6 @@ def scan_on_ray(
         Arguments of `load_images`.
     source, command, decisions, budget, self_check, force, finish
         See `sieve.scan`.
-    gated : bool
-        Whether all issues will be compared with a baseline or a limit.
     cluster : Cluster, optional
         Where the work runs; by default on this machine.
     block_rows : int
@@ -89,6 +86,10 @@ def scan_on_ray(
     """
     check_number(block_rows, name="block_rows", low=1, integer=True)
     check_number(fit_rows, name="fit_rows", low=2, integer=True)
+    if budget is not None:
+        check_number(budget, name="budget", low=1, integer=True)
+    if self_check is not None:
+        check_number(self_check, name="self_check", low=0.0, high=1.0)
     out, cluster, started = Path(out), cluster or Cluster(), time.perf_counter()
     options = ReadOptions(**(read or {}))
     shards = tar_shards(data)
@@ -108,11 +109,10 @@ def scan_on_ray(
     found.check_ids(images)
     record = {"scale": _record(found, cluster, fit_rows, time.perf_counter() - started)}
     if found.n_rows > fit_rows:
-        extras = {"decisions": decisions, "--budget": budget, "--self-check": self_check}
-        extras["a gate (--fail-over, --baseline)"] = gated or None
-        check_streamed(sieve, extras, found.n_rows, fit_rows)
+        check_streamed(sieve, decisions, found.n_rows, fit_rows)
+        wanted = Wanted(source, command, budget, self_check, finish)
         return scan_streamed(
-            found, images, out, sieve, options, source, command, record, cluster, fit_rows, tell
+            found, images, out, sieve, options, wanted, record, cluster, fit_rows, tell
         )
     if images is None:
         images = found.images(options)

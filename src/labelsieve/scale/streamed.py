@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
+import pandas as pd
 import pyarrow.parquet as pq
 
 from ..backbones import ImageFeatures
@@ -19,43 +20,55 @@ from ..data.class_names import read_class_spec
 from ..data.labels import encode_labels
 from ..data.listing import ReadOptions
 from ..data.remote import spec_beside
-from ..data.webdataset import TarSource
 from ..detectors import LabelIssues
 from ..detectors.issues import COLUMNS
 from ..prompts import zero_shot_classifier
 from ..sieve import LabelSieve, ScanResult
-from ..sieve.scan import WORK, publish, run_record, write_fitted
+from ..sieve.decisions import Decisions
+from ..sieve.scan import FIRST, FIRST_COLUMNS, WORK, publish, run_record, write_fitted
 from ..tuners.inputs import words_that_fit
 from .cluster import Cluster, run_tasks
-from .gather import Gathered, complete
+from .gather import Gathered, TarImages, complete
 from .ledger import Ledger
 from .score import Fitted, Judged, score_block
-from .subset import draw
+from .subset import draw, subset_images
 from .tally import Tally
 
 STREAMING = ("latent-label", "label-match", "small-loss", "dual-prompts")
 
 
-def check_streamed(sieve: LabelSieve, extras: dict[str, Any], n_rows: int, fit_rows: int) -> None:
+@dataclass(frozen=True)
+class Wanted:
+    """What a person asked of a scan, as in `sieve.scan`."""
+
+    source: dict[str, Any] | None = None
+    command: str = ""
+    budget: int | None = None
+    self_check: float | None = None
+    finish: Callable[[Path, Any], Any] | None = None
+
+
+def check_streamed(
+    sieve: LabelSieve, decisions: Decisions | None, n_rows: int, fit_rows: int
+) -> None:
     """Refuse what needs all rows at once.
 
     Raises
     ------
     InputError
-        If the detector cannot score further rows, or one of the `extras` is given.
+        If the detector cannot score further rows, or decisions are given.
     """
+    many = f"{n_rows:,} rows are more than --fit-rows {fit_rows:,}"
     way_out = f"raise --fit-rows over {n_rows:,} where memory allows"
     if sieve.detector not in STREAMING:
         raise InputError(
-            f"{n_rows:,} rows are more than --fit-rows {fit_rows:,}, and the detector "
-            f"{sieve.detector} judges all rows at once; choose one of {', '.join(STREAMING)}, or "
-            + way_out
+            f"{many}, and the detector {sieve.detector} judges all rows at once; choose one of "
+            f"{', '.join(STREAMING)}, or {way_out}"
         )
-    given = [name for name, value in extras.items() if value is not None]
-    if given:
+    if decisions is not None:
         raise InputError(
-            f"{', '.join(given)} need all rows fitted at once, and {n_rows:,} are more than "
-            f"--fit-rows {fit_rows:,}; {way_out}"
+            f"{many}, and --decisions are held fixed in a fit to all rows, not in one to a subset; "
+            f"{way_out}, or write them into the data first (`labelsieve apply`) and scan the result"
         )
 
 
@@ -65,8 +78,7 @@ def scan_streamed(
     out: Path,
     sieve: LabelSieve,
     options: ReadOptions,
-    source: dict[str, Any] | None,
-    command: str,
+    wanted: Wanted,
     record: dict[str, Any],
     cluster: Cluster,
     fit_rows: int,
@@ -74,8 +86,8 @@ def scan_streamed(
 ) -> ScanResult:
     """Fit to a stratified subset, score every block, and write the results block by block.
 
-    Memory is that of the subset and of one block, and 9 bytes a row. There is no report. The
-    `issues_` of the sieve hold the worst rows only.
+    Memory is that of the subset and of one block, and 9 bytes a row. The `issues_` of the sieve
+    hold the worst rows only; a self-check is one of the subset.
     """
     names, words, codes = _classes(found, images, options)
     drawn = draw(found, codes, len(names), fit_rows, sieve.random_state)
@@ -83,31 +95,50 @@ def scan_streamed(
         f"{found.n_rows:,} rows: fitted to a stratified subset of {len(drawn.rows):,} "
         f"(seed {sieve.random_state}), then all are scored"
     )
-    part = _subset_images(found, images, drawn.rows, names, words, codes)
-    features = ImageFeatures(drawn.features)
-    sieve.fit(part, workspace=out / WORK, features=features)
-    issues = _score(found, drawn.rows, out, sieve, names, words, codes, cluster)
+    part = subset_images(found, images, drawn.rows, names, words, codes)
+    sieve.fit(part, workspace=out / WORK, features=ImageFeatures(drawn.features))
+    with sieve._timed("score"):
+        issues = _score(found, drawn.rows, out, sieve, names, words, codes, cluster)
     stage = out / WORK / "stage"
     shutil.rmtree(stage, ignore_errors=True)
     stage.mkdir(parents=True)
-    spread = getattr(sieve.detector_, "rate_logit_sd", None)
-    tally = _write_issues(issues, stage, Tally(names, spread))
-    if tally.n_images != found.n_rows:
-        raise InputError(f"{tally.n_images:,} rows were scored, but {found.n_rows:,} were read")
-    notes = found.notes() + (() if images is None else images.notes)
-    for note in found.notes():
-        tell(f"note: {note}")
-    sieve.summary_ = tally.summary(sieve.noise_matrix_, notes)
-    worst = tally.worst.reset_index(drop=True) if tally.worst is not None else None
-    if worst is not None:
-        sieve.issues_ = LabelIssues(worst.loc[:, list(COLUMNS)])
+    with sieve._timed("write"):
+        spread = getattr(sieve.detector_, "rate_logit_sd", None)
+        tally = _write_issues(issues, stage, Tally(names, spread, wanted.budget or 0))
+        if tally.n_images != found.n_rows:
+            raise InputError(f"{tally.n_images:,} rows were scored, but {found.n_rows:,} were read")
+        for note in found.notes():
+            tell(f"note: {note}")
+        notes = found.notes() + (() if images is None else images.notes)
+        _summarize(sieve, tally, notes, part, stage, wanted)
     record["scale"] |= {"fit_rows": len(drawn.rows), "streamed": True}
-    about = run_record(sieve, part, source, command) | record
+    about = run_record(sieve, part, wanted.source, wanted.command) | record
     about["data"]["n_images"] = found.n_rows
     write_fitted(stage, sieve, part, about)
+    if wanted.finish is not None:
+        wanted.finish(stage, TarImages(found) if images is None else images)
     publish(stage, out)
     shutil.rmtree(out / WORK, ignore_errors=True)
-    return ScanResult(out, sieve, part)
+    return ScanResult(out, sieve, part, streamed=True)
+
+
+def _summarize(
+    sieve: LabelSieve,
+    tally: Tally,
+    notes: tuple[str, ...],
+    part: LabeledImages,
+    stage: Path,
+    wanted: Wanted,
+) -> None:
+    """The summary of all rows, with budget and self-check; the worst rows as the sieve's issues."""
+    sieve.summary_ = tally.summary(sieve.noise_matrix_, notes)
+    if wanted.self_check is not None:
+        sieve.summary_["self_check"] = sieve.rehearse(part, wanted.self_check)
+    if wanted.budget is not None:
+        sieve.summary_["budget"] = tally.budget()
+        tally.first[FIRST_COLUMNS].to_csv(stage / FIRST, index=False)
+    worst = tally.worst if len(tally.worst) else pd.DataFrame(columns=list(COLUMNS))
+    sieve.issues_ = LabelIssues(worst.loc[:, list(COLUMNS)].reset_index(drop=True))
 
 
 def _classes(
@@ -126,37 +157,6 @@ def _classes(
     names, known = encoded.class_names, given.words or {}
     words = tuple(known.get(name, name.replace("_", " ")) for name in names)
     return names, words, dict(zip(cells, encoded.labels.tolist(), strict=True))
-
-
-def _subset_images(
-    found: Gathered,
-    images: LabeledImages | None,
-    rows: np.ndarray,
-    names: tuple[str, ...],
-    words: tuple[str, ...],
-    codes: dict[str, int],
-) -> LabeledImages:
-    """The drawn rows as a data set of their own."""
-    if images is not None:
-        return images.subset(rows)
-    columns = ["id", "file_name", "label", "offset", "size"]
-    parts, shard = [], []
-    for block, (start, record) in enumerate(zip(found.starts, found.records, strict=False)):
-        inside = rows[(rows >= start) & (rows < start + record["rows"])] - start
-        if len(inside):
-            parts.append(found.ledger.read(record, columns).take(pa.array(inside)))
-            shard += [block] * len(inside)
-    table = pa.concat_tables(parts)
-    ids, files, labels, offsets, sizes = (table[name].to_pylist() for name in columns)
-    return LabeledImages(
-        ids=np.array(ids, dtype=object),
-        file_names=np.array(files, dtype=object),
-        given_labels=np.array([codes[label] for label in labels]),
-        class_names=names,
-        source=TarSource(found.shards, np.array(shard), np.array(offsets), np.array(sizes)),
-        rule=f"a stratified subset of {len(found.shards)} WebDataset tar shards",
-        prompt_names=words,
-    )
 
 
 def _score(

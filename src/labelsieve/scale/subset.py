@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from ..core.validation import FloatArray, IntArray
+from ..data import LabeledImages
+from ..data.webdataset import TarSource
 from ..selection.subset import quotas
 from .encode import features_of
 from .gather import Gathered
@@ -51,6 +54,37 @@ def draw(found: Gathered, codes: dict[str, int], n_classes: int, n: int, seed: i
         if len(rows):
             parts.append(features_of(found.ledger.read(record, ["features"]))[rows])
     return Drawn(wanted, np.concatenate(parts))
+
+
+def subset_images(
+    found: Gathered,
+    images: LabeledImages | None,
+    rows: np.ndarray,
+    names: tuple[str, ...],
+    words: tuple[str, ...],
+    codes: dict[str, int],
+) -> LabeledImages:
+    """The drawn rows as a data set of their own."""
+    if images is not None:
+        return images.subset(rows)
+    columns = ["id", "file_name", "label", "offset", "size"]
+    parts, shard = [], []
+    for block, (start, record) in enumerate(zip(found.starts, found.records, strict=False)):
+        inside = rows[(rows >= start) & (rows < start + record["rows"])] - start
+        if len(inside):
+            parts.append(found.ledger.read(record, columns).take(pa.array(inside)))
+            shard += [block] * len(inside)
+    table = pa.concat_tables(parts)
+    ids, files, labels, offsets, sizes = (table[name].to_pylist() for name in columns)
+    return LabeledImages(
+        ids=np.array(ids, dtype=object),
+        file_names=np.array(files, dtype=object),
+        given_labels=np.array([codes[label] for label in labels]),
+        class_names=names,
+        source=TarSource(found.shards, np.array(shard), np.array(offsets), np.array(sizes)),
+        rule=f"a stratified subset of {len(found.shards)} WebDataset tar shards",
+        prompt_names=words,
+    )
 
 
 def class_of_rows(labels: list[str | None], codes: dict[str, int]) -> IntArray:

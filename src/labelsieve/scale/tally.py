@@ -22,6 +22,8 @@ class Tally:
         K names.
     rate_logit_sd : float, optional
         Of the detector; see `ErrorEstimate`.
+    n_first : int
+        Rows to look at first that are kept whole: the lowest label scores, flagged or not.
     n_worst : int
         Rows of the issues that are kept whole.
     """
@@ -30,9 +32,10 @@ class Tally:
         self,
         class_names: tuple[str, ...],
         rate_logit_sd: float | None = None,
+        n_first: int = 0,
         n_worst: int = 1000,
     ):
-        self.class_names, self.n_worst = class_names, n_worst
+        self.class_names, self.n_first, self.n_worst = class_names, n_first, n_worst
         self.rate_logit_sd = rate_logit_sd
         self.n_images = self.n_unreadable = self.n_unlabeled = 0
         self.actions: Counter[str] = Counter()
@@ -44,7 +47,7 @@ class Tally:
         self.flagged: list[np.ndarray] = []
         self.scores: list[np.ndarray] = []
         self.has_probabilities = True
-        self.worst: pd.DataFrame | None = None
+        self.worst = self.first = pd.DataFrame()
 
     def add(self, table: pd.DataFrame) -> None:
         """Count a block: the issues table with `given` and `suggested` as class indices."""
@@ -69,13 +72,17 @@ class Tally:
         self.wrong.append(wrong.astype(np.float32))
         self.flagged.append(issue[judged])
         self.scores.append(np.asarray(table["label_score"], dtype=np.float32)[judged])
-        self._keep_worst(table)
+        self.worst = _lowest(self.worst, table.loc[issue], self.n_worst)
+        self.first = _lowest(self.first, table.loc[judged], self.n_first)
 
-    def _keep_worst(self, table: pd.DataFrame) -> None:
-        found = table[table["is_label_issue"]]
-        both = pd.concat([found] if self.worst is None else [self.worst, found])
-        order = np.argsort(np.asarray(both["label_score"]), kind="stable")
-        self.worst = both.iloc[order[: self.n_worst]]
+    def budget(self) -> dict[str, Any]:
+        """What the first rows should hold; see `sieve.cuts.budget_figures`."""
+        n = len(self.first)
+        if not self.has_probabilities:
+            return {"n": n, "errors": None, "precision": None, "recall": None}
+        errors, total = float((1.0 - self.first["p_clean"]).sum()), float(self.doubt.sum())
+        recall = errors / total if total > 0 else 0.0
+        return {"n": n, "errors": errors, "precision": errors / n, "recall": recall}
 
     def _cuts(self, wrong: np.ndarray) -> list[dict[str, float]]:
         """Expected figures at shares of the list, worst label score first."""
@@ -124,3 +131,11 @@ class Tally:
             "noise_matrix_diagonal_mean": float(np.diag(matrix).mean()),
             "warnings": list(notes),
         }
+
+
+def _lowest(kept: pd.DataFrame, found: pd.DataFrame, n: int) -> pd.DataFrame:
+    """The `n` rows with the lowest label scores of both tables; of equal ones the earlier."""
+    if n == 0 or found.empty:
+        return kept
+    both = found if kept.empty else pd.concat([kept, found])
+    return both.iloc[np.argsort(np.asarray(both["label_score"]), kind="stable")[:n]]

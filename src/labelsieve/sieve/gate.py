@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 from ..core.exceptions import InputError, gather
 from ..core.serialization import atomic_path
@@ -18,6 +19,8 @@ from .decisions import ACTIONS
 COLUMNS = ("id", "file_name", "given_label")
 ACCEPTED = ("keep", "unsure")
 TRUE = ("true", "1", "yes")
+PIECE_ROWS = 100_000
+MOST_NEW = 100_000
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,10 @@ class GateResult:
     Attributes
     ----------
     new : pandas.DataFrame
-        Rows of the issues table that are issues and not accepted, worst first.
+        Rows of the issues table that are issues and not accepted, worst first; at most `MOST_NEW`
+        of a table that is read in pieces.
+    n_new : int
+        How many there are.
     n_accepted : int
         Issues that the baseline accepts.
     n_judged : int
@@ -65,6 +71,7 @@ class GateResult:
     """
 
     new: pd.DataFrame
+    n_new: int
     n_accepted: int
     n_judged: int
     n_unknown: int
@@ -82,38 +89,56 @@ class GateResult:
             "passed": self.passed,
             "limit": self.limit,
             "share": self.share,
-            "n_new": len(self.new),
+            "n_new": self.n_new,
             "n_accepted": self.n_accepted,
             "n_unknown_in_baseline": self.n_unknown,
             "new": [str(name) for name in self.new["id"]],
         }
 
 
-def check_gate(issues: LabelIssues, baseline: Baseline | None, limit: float | None) -> GateResult:
+def issue_tables(folder: Path | str) -> Iterator[pd.DataFrame]:
+    """The issues of a finished scan in pieces, for tables that memory should not hold whole."""
+    with pq.ParquetFile(Path(folder) / "issues.parquet") as file:
+        for batch in file.iter_batches(PIECE_ROWS):
+            yield batch.to_pandas()
+
+
+def check_gate(
+    issues: LabelIssues | Iterable[pd.DataFrame], baseline: Baseline | None, limit: float | None
+) -> GateResult:
     """Count the label issues that a baseline does not accept.
 
     Parameters
     ----------
-    issues : LabelIssues
-        Of a scan.
+    issues : LabelIssues or iterable of DataFrame
+        Of a scan, whole or in pieces.
     baseline : Baseline, optional
         Accepted issues; without it every issue is new.
     limit : float, optional
         Largest share of new issues that passes, in 0..1; None lets everything pass.
     """
-    worst = issues.worst()
-    flagged = worst[worst["is_label_issue"]]
-    known = Baseline({}, "") if baseline is None else baseline
-    pairs = zip(flagged["id"], flagged["given_label"], strict=True)
-    accepted = [known.accepts(str(name), str(label)) for name, label in pairs]
-    new = flagged.loc[[not ok for ok in accepted]]
-    ids = set(issues.table["id"].astype(object))
+    known, whole = baseline or Baseline({}, ""), isinstance(issues, LabelIssues)
+    unknown, worst = set(known.entries), []
+    n_judged = n_accepted = n_new = 0
+    for table in [issues.table] if isinstance(issues, LabelIssues) else issues:
+        judged = LabelIssues(table).worst()
+        flagged = judged[judged["is_label_issue"]]
+        pairs = zip(flagged["id"], flagged["given_label"], strict=True)
+        accepted = [known.accepts(str(name), str(label)) for name, label in pairs]
+        new = flagged.loc[[not ok for ok in accepted]]
+        n_judged, n_accepted = n_judged + len(judged), n_accepted + sum(accepted)
+        n_new += len(new)
+        unknown.difference_update(table["id"].astype(object) if unknown else ())
+        worst.append(new)
+        if not whole:
+            worst = [pd.concat(worst).sort_values("label_score", kind="stable").head(MOST_NEW)]
     return GateResult(
-        new=new,
-        n_accepted=sum(accepted),
-        n_judged=len(worst),
-        n_unknown=sum(name not in ids for name in known.entries),
-        share=len(new) / max(len(worst), 1),
+        new=worst[0],
+        n_new=n_new,
+        n_accepted=n_accepted,
+        n_judged=n_judged,
+        n_unknown=len(unknown),
+        share=n_new / max(n_judged, 1),
         limit=limit,
     )
 
@@ -167,7 +192,11 @@ def read_baseline(path: Path | str) -> Baseline:
 
 
 def write_baseline(
-    path: Path | str, issues: LabelIssues, former: Baseline | None = None, *, force: bool = False
+    path: Path | str,
+    issues: LabelIssues | Iterable[pd.DataFrame],
+    former: Baseline | None = None,
+    *,
+    force: bool = False,
 ) -> int:
     """Accept the issues of a scan: write their id, file name and given label as CSV.
 
@@ -175,8 +204,8 @@ def write_baseline(
     ----------
     path : Path or str
         File to write; an earlier baseline is replaced.
-    issues : LabelIssues
-        Of a scan.
+    issues : LabelIssues or iterable of DataFrame
+        Of a scan, whole or in pieces.
     former : Baseline, optional
         Its entries stay, where the row is still in the data with the accepted label.
     force : bool
@@ -195,23 +224,29 @@ def write_baseline(
     path = Path(path).expanduser()
     if path.exists() and not force and not _is_baseline(path):
         raise InputError(f"{path} exists and is no baseline; add --force to replace it")
-    table = issues.table
-    flagged, known = table["is_label_issue"].tolist(), former or Baseline({}, "")
-    rows = [
-        [str(cell) for cell in cells]
-        for cells, issue in zip(
-            table[list(COLUMNS)].itertuples(index=False, name=None), flagged, strict=True
-        )
-        if pd.notna(cells[2]) and (issue or known.accepts(str(cells[0]), str(cells[2])))
-    ]
+    known, n = former or Baseline({}, ""), 0
     try:
         with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
-            writer.writerows(rows)
+            for table in [issues.table] if isinstance(issues, LabelIssues) else issues:
+                rows = _accepted_rows(table, known)
+                writer.writerows(rows)
+                n += len(rows)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error}") from error
-    return len(rows)
+    return n
+
+
+def _accepted_rows(table: pd.DataFrame, known: Baseline) -> list[list[str]]:
+    """Issues, and rows that were accepted before with the label that they have."""
+    flagged = table["is_label_issue"].tolist()
+    cells = table[list(COLUMNS)].itertuples(index=False, name=None)
+    return [
+        [str(cell) for cell in row]
+        for row, issue in zip(cells, flagged, strict=True)
+        if pd.notna(row[2]) and (issue or known.accepts(str(row[0]), str(row[2])))
+    ]
 
 
 def _entries(rows: Iterable[dict[str, str]], labeled: bool) -> dict[str, set[str] | None]:

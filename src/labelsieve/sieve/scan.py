@@ -27,6 +27,7 @@ from .label_sieve import LabelSieve
 log = logging.getLogger(__name__)
 WORK = ".work"
 FIRST = "first.csv"
+FIRST_COLUMNS = ["id", "file_name", "given_label", "suggested_label", "label_score", "p_clean"]
 PACKAGES = ("torch", "transformers", "scikit-learn", "numpy", "pandas", "Pillow")
 
 
@@ -41,12 +42,15 @@ class ScanResult:
     sieve : LabelSieve
         Fitted.
     images : LabeledImages
-        What was scanned.
+        What was scanned, or what was fitted to where the scan was streamed.
+    streamed : bool
+        Whether all issues are in the folder only; `sieve.issues_` are then the worst.
     """
 
     folder: Path
     sieve: LabelSieve
     images: LabeledImages
+    streamed: bool = False
 
 
 def scan(
@@ -173,9 +177,8 @@ def _write_matrix(path: Path, sieve: LabelSieve, images: LabeledImages) -> None:
 def _write_first(path: Path, sieve: LabelSieve, budget: int) -> dict[str, Any]:
     """The rows to look at first as a table; returns what they should hold."""
     figures = budget_figures(sieve.detector_, budget, sieve.held_)
-    columns = ["id", "file_name", "given_label", "suggested_label", "label_score", "p_clean"]
     with atomic_path(path) as partial:
-        sieve.issues_.table.iloc[figures.pop("rows")][columns].to_csv(partial, index=False)
+        sieve.issues_.table.iloc[figures.pop("rows")][FIRST_COLUMNS].to_csv(partial, index=False)
     return figures
 
 
