@@ -14,7 +14,7 @@ from ..core.arrays import chunks, probabilities
 from ..core.exceptions import InputError
 from ..core.random import numpy_generator, torch_generator
 from ..core.validation import IntArray, check_number
-from ..prompts import PromptLearner, TextClassifier, encode_prompts, encode_together
+from ..prompts import PromptLearner, TextClassifier, cosines, encode_prompts, encode_together
 from ..selection.calibration import calibrate_scores, calibration_rows
 from ..tuners.coop import CoOp
 from ..tuners.image_side import ImageSide
@@ -312,7 +312,7 @@ class _DualPromptTuning(AbstractTrainable):
         """Scaled similarities of features (B, D) to positive and negative prompts, (B, K)."""
         scale = self.backbone.logit_scale
         positive, negative = encode_together(self.backbone, [self.positive, self.negative])
-        return scale * features @ positive.T, scale * features.detach() @ negative.T
+        return cosines(scale * features, positive), cosines(scale * features.detach(), negative)
 
     def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
         """Draw the augmentation and the complementary labels of all rows."""

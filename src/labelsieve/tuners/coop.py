@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,9 @@ from ..core.validation import IntArray, check_number
 from ..data.splits import few_shot
 from ..losses import make_loss
 from ..losses.registry import Loss
-from ..prompts import PromptLearner, TextClassifier, encode_prompts
+from ..prompts import PromptLearner, TextClassifier, cosines, encode_prompts
 from .base import AbstractTuner
+from .feature_training import given_plan
 from .image_side import ImageSide
 from .inputs import FitData
 from .training import AbstractTrainable, TrainingPlan, default_plan, train
@@ -63,7 +63,7 @@ class CoOp(AbstractTuner):
         Its constructor arguments, such as ``{"n_prompts": 10}``.
     epochs, batch_size, lr : optional
         See `TrainingPlan`; unset, they follow `default_plan`.
-    momentum, weight_decay, warmup_epochs
+    momentum, weight_decay, warmup_epochs, precision
         See `TrainingPlan`.
     random_state : int
         Decides the shots, the initial context and the order of samples.
@@ -102,6 +102,7 @@ class CoOp(AbstractTuner):
         momentum: float = 0.9,
         weight_decay: float = 5e-4,
         warmup_epochs: int = 1,
+        precision: str = "float32",
         random_state: int = 0,
     ):
         self.backbone = backbone
@@ -123,6 +124,7 @@ class CoOp(AbstractTuner):
         self.momentum = momentum
         self.weight_decay = weight_decay
         self.warmup_epochs = warmup_epochs
+        self.precision = precision
         self.random_state = random_state
 
     def training(
@@ -186,9 +188,7 @@ class CoOp(AbstractTuner):
     def _plan(self, n_rows: int, logit_scale: float) -> TrainingPlan:
         """The given values, and defaults where none is given."""
         plan = default_plan(n_rows, logit_scale, few_shot=self.shots is not None)
-        named = ("epochs", "batch_size", "lr", "momentum", "weight_decay", "warmup_epochs")
-        given = {name: getattr(self, name) for name in named}
-        return replace(plan, **{k: v for k, v in given.items() if v is not None})
+        return given_plan(plan, self)
 
     def _image_side(
         self, data: FitData, backbone: AbstractBackbone, generator: torch.Generator
@@ -243,6 +243,6 @@ class _PromptTuning(AbstractTrainable):
 
     def step(self, rows: torch.Tensor, epoch: int, generator: torch.Generator) -> torch.Tensor:
         text = encode_prompts(self.backbone, self.learner)
-        scores = self.images(rows) @ text.T
+        scores = cosines(self.images(rows), text)
         logits = self.backbone.logit_scale * scores + self.backbone.logit_bias
         return self.loss(logits, self.labels[rows]).mean()

@@ -17,7 +17,7 @@ from ..losses import make_loss
 from .inputs import FitData
 from .training import AbstractTrainable, TrainingPlan, train
 
-PLANNED = ("epochs", "batch_size", "lr", "momentum", "weight_decay", "warmup_epochs")
+PLANNED = ("epochs", "batch_size", "lr", "momentum", "weight_decay", "warmup_epochs", "precision")
 
 
 class FeatureTraining(AbstractTrainable):

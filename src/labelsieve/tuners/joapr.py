@@ -50,7 +50,7 @@ class JoAPR(AbstractTuner):
         See `CoOp`.
     epochs, batch_size, lr : optional
         See `TrainingPlan`; unset, they follow `default_plan`.
-    momentum, weight_decay, warmup_epochs
+    momentum, weight_decay, warmup_epochs, precision
         See `TrainingPlan`.
     random_state : int
         Decides the shots, the initial context, the order of samples, the mixture's start and mixup.
@@ -85,6 +85,7 @@ class JoAPR(AbstractTuner):
         momentum: float = 0.9,
         weight_decay: float = 5e-4,
         warmup_epochs: int = 1,
+        precision: str = "float32",
         random_state: int = 0,
     ):
         self.backbone = backbone
@@ -102,6 +103,7 @@ class JoAPR(AbstractTuner):
         self.momentum = momentum
         self.weight_decay = weight_decay
         self.warmup_epochs = warmup_epochs
+        self.precision = precision
         self.random_state = random_state
 
     def _fit(

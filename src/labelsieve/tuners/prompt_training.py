@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..backbones import AbstractBackbone
 from ..core.random import numpy_generator, torch_generator
-from ..prompts import PromptLearner, TextClassifier, encode_prompts
+from ..prompts import PromptLearner, TextClassifier, cosines, encode_prompts
 from .feature_training import given_plan, with_shots
 from .inputs import FitData
 from .training import AbstractTrainable, default_plan, train
@@ -40,7 +40,7 @@ class AbstractPromptTraining(AbstractTrainable):
     def logits(self, features: Tensor) -> Tensor:
         """Scaled similarities (B, K) of features (B, D) to the current text features."""
         text = encode_prompts(self.backbone, self.learner)
-        return self.backbone.logit_scale * (features @ text.T) + self.backbone.logit_bias
+        return self.backbone.logit_scale * cosines(features, text) + self.backbone.logit_bias
 
     @torch.no_grad()
     def all_logits(self) -> Tensor:

@@ -59,7 +59,7 @@ class RobustUPL(AbstractTuner):
         Start of each context; see `CoOp`.
     epochs, batch_size, lr : optional
         See `TrainingPlan`; unset, they follow `default_plan` for few shots.
-    momentum, weight_decay, warmup_epochs
+    momentum, weight_decay, warmup_epochs, precision
         See `TrainingPlan`.
     random_state : int
         Decides the seeds of the members.
@@ -101,6 +101,7 @@ class RobustUPL(AbstractTuner):
         momentum: float = 0.9,
         weight_decay: float = 5e-4,
         warmup_epochs: int = 1,
+        precision: str = "float32",
         random_state: int = 0,
     ):
         self.backbone = backbone
@@ -120,6 +121,7 @@ class RobustUPL(AbstractTuner):
         self.momentum = momentum
         self.weight_decay = weight_decay
         self.warmup_epochs = warmup_epochs
+        self.precision = precision
         self.random_state = random_state
 
     def _fit(
@@ -168,7 +170,7 @@ class RobustUPL(AbstractTuner):
     def _member(self, seed: int) -> CoOp:
         default = {"q": 0.7} if self.loss == "gce" else {}
         shared = ("shots", "initial_text", "n_context", "epochs", "batch_size", "lr")
-        shared += ("momentum", "weight_decay", "warmup_epochs", "loss")
+        shared += ("momentum", "weight_decay", "warmup_epochs", "precision", "loss")
         return CoOp(
             loss_params=default | (self.loss_params or {}),
             random_state=seed,
