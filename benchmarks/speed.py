@@ -93,6 +93,7 @@ def _notes(result: dict[str, Any]) -> str:
         "peak_mib": "{:,.0f} MiB",
         "auroc": "AUROC {:.3f}",
         "recall": "recall {:.3f}",
+        "processor_seconds": "{:.0f} processor s",
         "seconds_after_torch": "{:.2f} s after torch",
         "limit": "limit {:g} s",
         "overlap": "same flags {:.3f}",

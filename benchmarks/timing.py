@@ -16,6 +16,7 @@ import torch
 
 RESULTS = Path(__file__).parent / "latest.json"
 PEAK_SIZE = 2048
+COLUMNS = dict.fromkeys(("ratio", "seconds_plain", "seconds_fast", "share_of_peak"))
 
 
 def seconds(step: Callable[[], object]) -> float:
@@ -90,11 +91,12 @@ def machine() -> str:
 def save(results: dict[str, dict[str, Any]], *, quick: bool = False) -> None:
     """Put results into latest.json beside those of other benchmarks; a quick run only shows them.
 
-    Each says on which machine and by which command it was measured.
+    Each says on which machine and by which command it was measured. All have the columns of the
+    table; null stands where there is no plain way to compare with, and nothing to take a share of.
     """
     command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
     results = {
-        name: _rounded({**result, "machine": machine(), "command": command})
+        name: _rounded({**COLUMNS, **result, "machine": machine(), "command": command})
         for name, result in results.items()
     }
     where = RESULTS.with_name("quick.json") if quick else RESULTS

@@ -35,7 +35,7 @@ def test_mapped_arrays_and_small_chunks_give_the_same_table(
 
     plain = judged()
     if name == "latent-label":  # beyond a size another fit is used
-        monkeypatch.setattr(latent_label, "LARGE", 40 * (24 + 4))
+        monkeypatch.setattr(latent_label, "MOST_ROWS", 40)
         plain = judged()
     monkeypatch.setattr(arrays, "SHARE_OF_MEMORY", 0.0)
     monkeypatch.setattr(arrays.chunks, "__defaults__", (7 * 8 * 4,))
@@ -52,7 +52,7 @@ def test_large_data_are_judged_by_a_fit_to_a_subset(tiny_backbone, monkeypatch):
     x, given, true = clustered_features(600, width=tiny_backbone.embed_dim)
     known = np.where(np.arange(600) % 50 == 3, true, -1)
     whole = LatentLabel(tiny_backbone, class_names=NAMES).fit(x, given, known_labels=known)
-    monkeypatch.setattr(latent_label, "LARGE", 300 * (x.shape[1] + 4))
+    monkeypatch.setattr(latent_label, "MOST_WORK", 300 * x.shape[1] * 4)
     part = LatentLabel(tiny_backbone, class_names=NAMES).fit(x, given, known_labels=known)
     rows = part._fitted_rows(fit_data(x, given, tiny_backbone, NAMES), known)
     assert 300 <= len(rows) <= 320

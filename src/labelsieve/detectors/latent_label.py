@@ -20,8 +20,10 @@ from ..tuners.inputs import FitData
 from .base import AbstractDetector, Detection
 from .scorers import LatentLabelScorer, midway
 
-LARGE = 4e7
-"""Rows times the sum of columns and classes beyond which a stratified subset is fitted."""
+MOST_ROWS = 100_000
+"""Rows beyond which a stratified subset is fitted."""
+MOST_WORK = 1e10
+"""The same for rows times columns times classes: with 512 columns, from 195 classes on."""
 
 
 class LatentLabel(AbstractDetector):
@@ -31,9 +33,9 @@ class LatentLabel(AbstractDetector):
     noise matrix are fitted together to the given labels; see `selection.latent_labels`. The label
     score is `p_clean`, and the flagged set is the one with the largest expected F1.
 
-    Of large data (`LARGE`: with 512 columns 76,000 rows of 10 classes, 26,000 of 1,000) a
-    stratified subset is fitted, at least 20 rows a class and all known labels in it; the model
-    judges the other rows, which it has not seen either.
+    Of more than 100,000 rows, fewer where rows x columns x classes exceed 1e10, a stratified subset
+    is fitted, at least 20 rows a class and all known labels in it; the model judges the other rows,
+    which it has not seen either.
 
     Parameters
     ----------
@@ -157,7 +159,8 @@ class LatentLabel(AbstractDetector):
 
     def _fitted_rows(self, data: FitData, known: IntArray | None) -> IntArray:
         """All rows, or of large data a stratified subset and those whose true label is known."""
-        n, most = len(data.labels), int(LARGE / (data.features.shape[1] + data.n_classes))
+        n, width = data.features.shape
+        most = min(MOST_ROWS, int(MOST_WORK / (width * data.n_classes)))
         if n <= most:
             return np.arange(n)
         rows = stratified_subset(data.labels, most, self.random_state)
