@@ -4,7 +4,7 @@ Features are drawn around 1,000 class centres, 20% of the labels are flipped; th
 nothing, so only methods that learn from the labels can find them. Every figure comes from a process
 of its own; its peak counts everything, the features and mapped files included. Processor seconds
 are those of all threads: on a busy machine they say more than the clock.
-latent-label makes one of its four repeats, which are alike in cost, and fits at most 20,000 rows of
+latent-label makes one of its four repeats, of the cheaper kind, and fits at most 20,000 rows of
 1,000 classes. small-loss warms up on 16 images a class, dual-prompts trains one epoch in batches of
 4,096, both through a small text tower, since the step's cost is the matter of `prompt_step.py`. The
 last entry is cleanlab's filter on the same probabilities.
