@@ -90,6 +90,7 @@ def _notes(result: dict[str, Any]) -> str:
         "least_cosine": "cosine {:.5f}",
         "gradient_error": "gradient off by {:.1%}",
         "images_per_second": "{:.1f} images/s",
+        "ratio_at_peak": "at peak it would be {:.1f}",
         "peak_mib": "{:,.0f} MiB",
         "auroc": "AUROC {:.3f}",
         "recall": "recall {:.3f}",

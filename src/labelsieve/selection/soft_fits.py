@@ -25,6 +25,7 @@ class Correction:
     scale: float
 
     def logits(self, x: FloatArray, zero_shot: FloatArray) -> FloatArray:
+        """Of rows (N, F) with centred zero-shot logits (N, K)."""
         return self.scale * zero_shot + x @ self.weights
 
     def improve(self, x: FloatArray, zero_shot: FloatArray, target: FloatArray) -> None:
