@@ -190,9 +190,6 @@ def encode_images(folder: Path) -> dict[str, Any]:
 
 def measure(arguments: argparse.Namespace) -> None:
     """Everything that is not in the results yet, smallest first."""
-    if "encode" not in load():
-        with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-            keep("encode", encode_images(Path(folder)) | {"machine": machine()})
     for n_rows in sorted(arguments.rows):
         todo = [d for d in DETECTORS if f"{d} {n_rows}" not in load()]
         if not todo:
@@ -207,6 +204,9 @@ def measure(arguments: argparse.Namespace) -> None:
             keep(f"{detector} {n_rows}", record | {"machine": machine()})
             print(f"{detector:<14}{n_rows:>11,}{record['cpu_total']:>9.1f} s", flush=True)
         shutil.rmtree(folder)
+    if "encode" not in load():
+        with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+            keep("encode", encode_images(Path(folder)) | {"machine": machine()})
 
 
 def load() -> dict[str, Any]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 from pathlib import Path
 
 import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -58,6 +61,85 @@ def test_a_table_with_relative_and_absolute_names(memory):
     assert [images.read_bytes(0), images.read_bytes(1)] == [png(1), png(2)]
     with pytest.raises(UnreadableImageError, match="no image given"):
         images.read_bytes(2)
+
+
+def parquet(values: list[int | None], **more) -> bytes:
+    """A table with a row group for every two images, as Hugging Face embeds them."""
+    cells = [None if v is None else {"bytes": png(v), "path": f"{v}.png"} for v in values]
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    labels = [("cat", "dog")[row % 2] for row in range(len(values))]
+    table = pa.table({"image": pa.array(cells, kind), "label": labels} | more)
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, row_group_size=2)
+    return buffer.getvalue()
+
+
+def test_images_inside_remote_parquet_are_read_by_row_groups(memory):
+    memory.pipe("/p/train-00000.parquet", parquet([1, 2, 3, None, 5]))
+    memory.pipe("/p/train-00001.parquet", parquet([6, 7]))
+    memory.pipe("/p/classes.json", json.dumps(["dog", "cat"]).encode())
+    images = load_images("memory://p/train-{00000..00001}.parquet")
+    assert len(images) == 7
+    assert images.class_names == ("dog", "cat")
+    assert images.given_labels.tolist() == [1, 0, 1, 0, 1, 1, 0]
+    assert images.file_names[:2].tolist() == ["1.png", "2.png"]
+    read = {row: images.read_bytes(row) for row in (6, 4, 2, 1, 0, 5)}
+    assert read == {row: png(v) for row, v in ((0, 1), (1, 2), (2, 3), (4, 5), (5, 6), (6, 7))}
+    with pytest.raises(UnreadableImageError, match="no image given"):
+        images.read_bytes(3)
+    assert images.location(0) is None
+    sent = pickle.loads(pickle.dumps(images.subset([6, 0])))
+    assert [sent.read_bytes(0), sent.read_bytes(1)] == [png(7), png(1)]
+    with pytest.raises(InputError, match=r"no image files; name the tables, such as memory://p/tr"):
+        load_images("memory://p")
+
+
+def test_remote_parquet_of_names_and_of_bytes(memory):
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"file_name": ["a.png", "b.png"], "label": ["x", "y"]}), buffer)
+    memory.pipe("/n/labels.parquet", buffer.getvalue())
+    memory.pipe("/n/b.png", png(9))
+    assert load_images("memory://n/labels.parquet").read_bytes(1) == png(9)
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"image": [png(3), png(4)], "label": ["x", "y"]}), buffer)
+    memory.pipe("/n/inside.parquet", buffer.getvalue())
+    assert load_images("memory://n/inside.parquet").read_bytes(1) == png(4)
+
+
+def test_a_remote_table_with_paths_beside_it_reads_them_from_there(memory):
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    cells = pa.array([{"bytes": png(1), "path": None}, {"bytes": None, "path": "x/b.png"}], kind)
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"image": cells, "label": ["x", "y"]}), buffer)
+    memory.pipe("/n/mixed.parquet", buffer.getvalue())
+    memory.pipe("/n/x/b.png", png(2))
+    images = load_images("memory://n/mixed.parquet")
+    assert [images.read_bytes(0), images.read_bytes(1)] == [png(1), png(2)]
+    assert images.location(1) is None
+
+
+def test_remote_parquet_survives_failures_and_tells_of_lasting_ones(
+    memory, waits: list[float], monkeypatch: pytest.MonkeyPatch
+):
+    memory.pipe("/p/t.parquet", parquet([1, 2, 3, 4]))
+    images, opened, real = load_images("memory://p/t.parquet"), [], memory.open
+
+    def flaky(path, *arguments, **options):
+        opened.append(path)
+        if len(opened) % 2:
+            raise OSError("503 Slow Down")
+        return real(path, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(memory), "open", lambda self, *a, **k: flaky(*a, **k))
+        assert images.read_bytes(3) == png(4)
+        assert len(waits) == 2
+    memory.pipe("/p/t.parquet", parquet([1, 2, 3, 4])[:300])
+    with pytest.raises(StorageError, match=r"storage failed 6 times for memory://p/t\.parquet"):
+        images.read_bytes(0)
+    memory.rm("/p/t.parquet")
+    with pytest.raises(InputError, match=r"cannot fetch the table: file not found"):
+        load_images("memory://p/t.parquet")
 
 
 def test_a_vanished_file_is_not_asked_for_again(memory, waits: list[float]):

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..core.cluster import Cluster
 from ..core.exceptions import InputError
 from ..core.progress import progress
 from .cells import Cell, digest, expand
 from .methods import build_method, uses_pixels
 from .noise_files import noise_path
-from .pool import run_tasks, threads_for
+from .pool import AbstractExecutor, LocalExecutor, run_tasks, threads_for
 from .results import SUITE_FILE, record_of, save_suite, write_results
 from .sources import Places
 from .suite import Suite
@@ -30,6 +31,7 @@ def run_suite(
     out: Path | str,
     *,
     jobs: int = 1,
+    cluster: Cluster | None = None,
     data_root: str | None = None,
     device: str = "auto",
     dtype: str = "auto",
@@ -49,6 +51,8 @@ def run_suite(
         Folder of the results: new, or of an earlier run.
     jobs : int
         Processes at a time, fewer where memory is short; they share the processors.
+    cluster : Cluster, optional
+        Run on Ray rather than in processes of this machine; its `workers` take the place of `jobs`.
     data_root : str, optional
         What "${root}" in the suite stands for.
     device, dtype, offline
@@ -75,8 +79,10 @@ def run_suite(
         save_suite(suite, places.results)
         missing = [cell for cell in cells if _is_missing(cell, places.results, retry_failed)]
         try:
-            _run_missing(missing, len(cells), settings, jobs)
+            with _executor(settings, jobs, cluster) as executor:
+                _run_missing(missing, len(cells), settings, executor)
         finally:
+            _clear(places.results)
             table = write_results(suite, places.results)
     return table
 
@@ -109,11 +115,23 @@ def _features_key(cell: Cell) -> str | None:
     return "features-" + digest([cell.data.settings(), cell.model.id, rows])
 
 
-def _run_missing(missing: list[Cell], total: int, settings: Settings, jobs: int) -> None:
+def _executor(
+    settings: Settings, jobs: int, cluster: Cluster | None
+) -> contextlib.AbstractContextManager[AbstractExecutor]:
+    if cluster is None:
+        return contextlib.nullcontext(LocalExecutor(settings, jobs))
+    from .ray_pool import ray_executor
+
+    return ray_executor(cluster, settings)
+
+
+def _run_missing(
+    missing: list[Cell], total: int, settings: Settings, executor: AbstractExecutor
+) -> None:
     tasks = plan(missing, settings.places)
-    log.info("%d of %d cells to run, %d processes", len(missing), total, jobs)
+    log.info("%d of %d cells to run", len(missing), total)
     bar = progress(total=total, initial=total - len(missing), desc="cells", unit="cell")
-    with bar, contextlib.closing(run_tasks(tasks, settings, jobs=jobs)) as ended:
+    with bar, contextlib.closing(run_tasks(tasks, executor)) as ended:
         for task, code in ended:
             if task.kind != "cell":
                 continue
@@ -129,7 +147,9 @@ def _crashed(cell: Cell, code: int, settings: Settings) -> dict:
     partial = settings.places.results / "cells" / f".{cell.key}.crashed.partial"
     partial.mkdir(parents=True, exist_ok=True)
     reason = f"signal {-code}" if code < 0 else f"exit code {code}"
-    hint = " (signal 9 is often a lack of memory: use fewer --jobs)" if code == -9 else ""
+    hint = (
+        " (signal 9 is often a lack of memory: use fewer --jobs or --workers)" if code == -9 else ""
+    )
     record = {"status": "failed", "error": f"the process ended with {reason}{hint}"}
     publish(cell, record, partial, settings)
     return record

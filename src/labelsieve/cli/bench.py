@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from ..core.exceptions import InputError
 from . import common
 from .common import say
 
@@ -42,6 +43,11 @@ def run(
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")],
     jobs: Annotated[int, typer.Option(min=1, help="Cells at a time.")] = 1,
+    engine: common.Engine = "local",
+    address: common.Address = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Cells at a time on Ray; unset, one a processor.")
+    ] = None,
     data_root: Root = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Run failed cells again.")
@@ -55,6 +61,9 @@ def run(
     quiet: common.Quiet = False,
 ) -> None:
     """Run the cells of a suite that have no result yet (`run` may be left out)."""
+    cluster = common.read_cluster(engine, address, workers)
+    if cluster is not None and jobs != 1:
+        raise InputError("with --engine ray, --workers says how many cells run at a time")
     from ..bench.run import run_suite
     from ..bench.suite_load import load_suite
 
@@ -64,6 +73,7 @@ def run(
             loaded,
             out,
             jobs=jobs,
+            cluster=cluster,
             data_root=data_root,
             device=device,
             dtype=dtype,

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..core.cluster import Cluster
 from ..core.exceptions import InputError
 
 
@@ -81,6 +82,10 @@ Params = Annotated[
     list[str] | None,
     typer.Option("--param", help="NAME=VALUE of the method's constructor; may be repeated."),
 ]
+Engine = Annotated[str, typer.Option(help="local, or ray: on the workers of a Ray cluster.")]
+Address = Annotated[
+    str | None, typer.Option(help="Of a running Ray cluster; unset, one on this machine.")
+]
 Config = Annotated[
     Path | None,
     typer.Option(
@@ -120,6 +125,23 @@ def parse_params(pairs: list[str] | None) -> dict[str, Any]:
                 read = float(read)
         params[name.replace("-", "_")] = read
     return params
+
+
+def read_cluster(engine: str, address: str | None, workers: int | None) -> Cluster | None:
+    """Where work is to run; None is this process or machine.
+
+    Raises
+    ------
+    InputError
+        If the engine is unknown, or flags of Ray are given to another.
+    """
+    if engine not in ("local", "ray"):
+        raise InputError(f"unknown engine {engine!r}; choose local or ray")
+    if engine == "ray":
+        return Cluster(address, workers)
+    if address is not None or workers is not None:
+        raise InputError("--address and --workers go with --engine ray")
+    return None
 
 
 def say(text: str) -> None:

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from ..core.exceptions import InputError
 from . import common
 from .common import say
 
@@ -63,12 +62,8 @@ def command(
             "Studio, or the folder of a reviewed scan."
         ),
     ] = None,
-    engine: Annotated[
-        str, typer.Option(help="local, or ray: blocks of images on the workers of a Ray cluster.")
-    ] = "local",
-    address: Annotated[
-        str | None, typer.Option(help="Of a running Ray cluster; unset, one on this machine.")
-    ] = None,
+    engine: common.Engine = "local",
+    address: common.Address = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Workers on Ray; unset, one a GPU or processor.")
     ] = None,
@@ -96,10 +91,9 @@ def command(
 
     accepted = None if baseline is None else read_baseline(baseline)
     decided = None if decisions is None else read_decisions(decisions)
-    if engine not in ("local", "ray"):
-        raise InputError(f"unknown engine {engine!r}; choose local or ray")
+    cluster = common.read_cluster(engine, address, workers)
     read = (image_column, label_column, class_names, split)
-    images = None if engine == "ray" else common.read_images(data, *read, offline=offline)
+    images = None if cluster else common.read_images(data, *read, offline=offline)
     from ..report import write_report
     from ..sieve import LabelSieve, scan
 
@@ -132,10 +126,9 @@ def command(
         if images is not None:
             result = scan(images, out, sieve, **written)
         else:
-            from ..scale import Cluster, scan_on_ray
+            from ..scale import scan_on_ray
 
             options = dict(zip(READ, read, strict=True)) | {"offline": offline}
-            cluster = Cluster(address, workers)
             extra = {"cluster": cluster, "fit_rows": fit_rows, "tell": say}
             result = scan_on_ray(data, out, sieve, read=options, **written, **extra)
     except KeyboardInterrupt:

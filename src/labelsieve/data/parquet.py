@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ..core.exceptions import InputError
 from .class_names import ClassSpec, read_classes_json
 from .columns import choose_column
 from .folders import choose_split, split_name
 from .listing import Listing, ReadOptions
-from .sources import FileSource, ImageSource, ParquetSource
+from .sources import FileSource, ImageSource, ParquetSource, with_parquet
 from .tables import table_rule
 
 
-def read_parquet(paths: Sequence[Path], options: ReadOptions, *, split_rule: str = "") -> Listing:
-    """List parquet files with the same columns, whose rows follow each other.
+def read_parquet(
+    paths: Sequence[Path | str], options: ReadOptions, *, split_rule: str = ""
+) -> Listing:
+    """List parquet files (or URLs) with the same columns, whose rows follow each other.
 
     Image bytes are not read: only names, labels and ids are.
 
@@ -30,25 +32,26 @@ def read_parquet(paths: Sequence[Path], options: ReadOptions, *, split_rule: str
         If a file cannot be parsed or a column is missing or ambiguous.
     """
     first = paths[0]
+    first_name = first.name if isinstance(first, Path) else first.rpartition("/")[2]
     schema = _schema(first)
     features = class_features(schema)
     images = [name for name, kind in features.items() if kind == "Image"]
     labels = [name for name, kind in features.items() if isinstance(kind, tuple)]
     image = str(
-        choose_column("image", schema.names, options.image_column, typed=images, what=first.name)
+        choose_column("image", schema.names, options.image_column, typed=images, what=first_name)
     )
     label = choose_column(
         "label",
         schema.names,
         options.label_column,
         typed=labels,
-        what=first.name,
+        what=first_name,
         required=options.class_names is None,
     )
     names, source = _images(paths, schema, image)
     cells, dictionary = (None, None) if label is None else _labels(paths, label)
     declared = features.get(label or "")
-    spec = read_classes_json(first.parent)
+    spec = read_classes_json(first.parent) if isinstance(first, Path) else ClassSpec()
     if spec.order is None and dictionary:
         spec = ClassSpec(order=dictionary, origin="the dictionary of the label column")
     shards = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
@@ -58,7 +61,7 @@ def read_parquet(paths: Sequence[Path], options: ReadOptions, *, split_rule: str
         file_names=names,
         labels=cells,
         source=source,
-        rule=table_rule(first.name + shards, image, label) + split_rule,
+        rule=table_rule(first_name + shards, image, label) + split_rule,
         where=str(first),
         ids=_read(paths, "id").to_pylist() if has_ids else None,
         integer_names=integer_names,
@@ -105,41 +108,46 @@ def class_features(schema: pa.Schema) -> dict[str, str | tuple[str, ...]]:
     return found
 
 
-def _schema(path: Path) -> pa.Schema:
+def _schema(path: Path | str) -> pa.Schema:
     try:
-        return pq.read_schema(path)
+        return with_parquet(path, lambda file: file.schema_arrow)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"cannot read {path} as parquet: {error}") from error
 
 
-def _read(paths: Sequence[Path], column: str) -> pa.ChunkedArray:
+def _n_rows(paths: Sequence[Path | str]) -> int:
+    return sum(with_parquet(path, lambda file: file.metadata.num_rows) for path in paths)
+
+
+def _read(paths: Sequence[Path | str], column: str) -> pa.ChunkedArray:
     """One column (or one field of a struct, ``image.path``) of all files."""
     try:
-        tables = [pq.ParquetFile(path).read(columns=[column]) for path in paths]
+        tables = [with_parquet(path, lambda file: file.read(columns=[column])) for path in paths]
         return pa.chunked_array([chunk for t in tables for chunk in t.column(0).chunks] or [[]])
     except (OSError, KeyError, IndexError, pa.ArrowException) as error:
         raise InputError(f"cannot read column {column!r} of {paths[0]}: {error}") from error
 
 
-def _images(paths: Sequence[Path], schema: pa.Schema, column: str) -> tuple[list[str], ImageSource]:
+def _images(
+    paths: Sequence[Path | str], schema: pa.Schema, column: str
+) -> tuple[list[str], ImageSource]:
     """File names and the source of an image column of paths, bytes or ``{bytes, path}``."""
     kind = schema.field(column).type
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         cells = _read(paths, column).to_pylist()
-        return _named(cells), FileSource(paths[0].parent, cells)
+        return _named(cells), FileSource(os.path.dirname(paths[0]), cells)
     if pa.types.is_struct(kind) and {"bytes", "path"} & {field.name for field in kind}:
         if any(field.name == "path" for field in kind):
             cells = _struct_paths(_read(paths, f"{column}.path"))
         else:
-            cells = [None] * sum(pq.read_metadata(path).num_rows for path in paths)
+            cells = [None] * _n_rows(paths)
         return _named(cells), ParquetSource(paths, column)
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        n_rows = sum(pq.read_metadata(path).num_rows for path in paths)
-        return _named([None] * n_rows), ParquetSource(paths, column)
+        return _named([None] * _n_rows(paths)), ParquetSource(paths, column)
     raise InputError(
-        f"{paths[0].name}: column {column!r} of type {kind} holds no images; name a column of "
+        f"{paths[0]}: column {column!r} of type {kind} holds no images; name a column of "
         "paths, bytes or {bytes, path} with --image-column (image_column=...)"
     )
 
@@ -152,7 +160,7 @@ def _named(cells: Sequence[str | None]) -> list[str]:
     return [cell or f"row-{row:06d}" for row, cell in enumerate(cells)]
 
 
-def _labels(paths: Sequence[Path], column: str) -> tuple[Any, tuple[str, ...] | None]:
+def _labels(paths: Sequence[Path | str], column: str) -> tuple[Any, tuple[str, ...] | None]:
     """Label cells and, of a dictionary column of names, the names in order."""
     values = _read(paths, column)
     names = None

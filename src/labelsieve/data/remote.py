@@ -16,7 +16,7 @@ from .folders import EXTENSIONS
 from .listing import Listing, ReadOptions
 from .parquet import read_parquet
 from .sources import FileSource, ImageSource, ParquetSource
-from .storage import download, is_url, join_url, list_files, read
+from .storage import download, expand_braces, is_url, join_url, list_files, read
 from .tables import JSON_LINES, SEPARATORS, read_text_table
 
 
@@ -83,6 +83,12 @@ def read_remote_folder(url: str, options: ReadOptions) -> Listing:
         if os.path.splitext(name)[1].lower() in EXTENSIONS
         and not any(part.startswith(".") for part in name.split("/"))
     ]
+    tables = [name for name in files if name.endswith((".parquet", ".pq"))]
+    if tables and not names:
+        raise InputError(
+            f"{url}: holds parquet tables and no image files; name the tables, such as "
+            f"{join_url(url, tables[0])}, several as name-{{000..127}}.parquet"
+        )
     skipped = len(files) - len(names) - (CLASSES_FILE in files)
     return Listing(
         file_names=names,
@@ -96,29 +102,35 @@ def read_remote_folder(url: str, options: ReadOptions) -> Listing:
 
 
 def read_remote_table(url: str, options: ReadOptions) -> Listing:
-    """List a table behind a URL, which is downloaded; images are relative to it, or URLs.
+    """List a table behind a URL; images are inside, relative to it, or URLs.
+
+    A text table is downloaded. Of a parquet table (or several, ``train-{000..127}.parquet``) only
+    the columns that are needed are read, and images inside it row group by row group later.
 
     Raises
     ------
     InputError
-        If it cannot be fetched or read, or is a parquet table with the images inside.
+        If it cannot be fetched or read.
     """
-    root = url.rpartition("/")[0]
+    root, shards = url.rpartition("/")[0], expand_braces(url)
+    try:
+        text = url.lower().endswith((*SEPARATORS, *JSON_LINES))
+        listing = _download_table(url, options) if text else read_parquet(shards, options)
+    except UnreadableImageError as error:
+        raise InputError(f"cannot fetch the table: {error}") from error
+    spec = spec_beside(url)
+    spec = listing.spec if spec.order is None else spec
+    if isinstance(listing.source, ParquetSource):
+        return replace(listing, where=url, spec=spec)
+    names = listing.source.names if isinstance(listing.source, FileSource) else []
+    return replace(listing, source=RemoteSource(root, names), where=url, spec=spec)
+
+
+def _download_table(url: str, options: ReadOptions) -> Listing:
     with tempfile.TemporaryDirectory(prefix="labelsieve-") as folder:
         path = Path(folder) / url.rpartition("/")[2]
-        try:
-            download(url, str(path))
-        except UnreadableImageError as error:
-            raise InputError(f"cannot fetch the table: {error}") from error
-        text = path.suffix.lower() in (*SEPARATORS, *JSON_LINES)
-        listing = read_text_table(path, options) if text else read_parquet([path], options)
-    if isinstance(listing.source, ParquetSource):
-        raise InputError(
-            f"{url}: parquet tables that hold the images themselves are read from a local path "
-            "only; copy the table, or use tar shards or a table of image URLs"
-        )
-    names = listing.source.names if isinstance(listing.source, FileSource) else []
-    return replace(listing, source=RemoteSource(root, names), where=url, spec=spec_beside(url))
+        download(url, str(path))
+        return read_text_table(path, options)
 
 
 def spec_beside(name: str) -> ClassSpec:

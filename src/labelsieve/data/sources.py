@@ -8,9 +8,9 @@ import threading
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,9 @@ import pyarrow.parquet as pq
 
 from ..core.exceptions import UnreadableImageError
 from ..core.validation import IntArray
+from .storage import filesystem, is_url, join_url, read, retried
 
+T = TypeVar("T")
 CACHE_BYTES = 256 * 2**20
 """Image bytes that a parquet source keeps in memory; at least one row group is kept."""
 
@@ -41,6 +43,33 @@ def read_file(path: str) -> bytes:
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
         reason = getattr(error, "strerror", None) or str(error)
         raise UnreadableImageError(f"file cannot be read: {reason}") from error
+
+
+def with_parquet(
+    name: str | os.PathLike[str],
+    use: Callable[[pq.ParquetFile], T],
+    metadata: pq.FileMetaData | None = None,
+) -> T:
+    """What `use` makes of a parquet file; a remote one is read by ranges, again where that fails.
+
+    Parameters
+    ----------
+    name : path or URL
+    use : callable
+        Takes the open file.
+    metadata : FileMetaData, optional
+        Spares a remote file the reading of its end.
+    """
+    if not isinstance(name, str) or not is_url(name):
+        with pq.ParquetFile(name) as file:
+            return use(file)
+
+    def attempt() -> T:
+        system, path = filesystem(name)
+        with system.open(path, "rb", cache_type="none") as raw:
+            return use(pq.ParquetFile(raw, metadata=metadata, pre_buffer=True))
+
+    return retried(attempt, name)
 
 
 class ImageSource(ABC):
@@ -116,7 +145,8 @@ def struct_bytes(cell: Any, root: str) -> bytes:
     if isinstance(cell, dict):
         cell = cell.get("bytes") or cell.get("path")
     if isinstance(cell, str):
-        return read_file(os.path.join(root, cell))
+        remote = is_url(root) or is_url(cell)
+        return read(join_url(root, cell)) if remote else read_file(os.path.join(root, cell))
     if not cell:
         raise UnreadableImageError("no image given")
     return bytes(cell)
@@ -126,6 +156,8 @@ def struct_location(cell: Any, root: str) -> str | None:
     """The absolute path of the image in a cell, or None when it holds bytes or nothing."""
     if isinstance(cell, dict):
         cell = None if cell.get("bytes") else cell.get("path")
+    if is_url(root):
+        return None
     return os.path.normpath(os.path.join(root, cell)) if isinstance(cell, str) and cell else None
 
 
@@ -134,21 +166,21 @@ class ParquetSource(ImageSource):
 
     Parameters
     ----------
-    paths : sequence of path
+    paths : sequence of path or URL
         The files, whose rows follow each other.
     column : str
         The image column: binary, or a struct with `bytes` and `path`.
     """
 
-    def __init__(self, paths: Sequence[Path], column: str):
-        self.paths = [os.path.abspath(path) for path in paths]
+    def __init__(self, paths: Sequence[Path | str], column: str):
+        self.paths = [str(path) if is_url(path) else os.path.abspath(path) for path in paths]
         self.column = column
         self._starts: list[int] = []
         self._groups: list[tuple[int, int]] = []
         self._embedded: list[bool] = []
         row = 0
         for number, path in enumerate(self.paths):
-            metadata = pq.read_metadata(path)
+            metadata = with_parquet(path, lambda file: file.metadata)
             for group in range(metadata.num_row_groups):
                 self._starts.append(row)
                 self._groups.append((number, group))
@@ -159,10 +191,11 @@ class ParquetSource(ImageSource):
     def _set_transient(self) -> None:
         self._lock = threading.Lock()
         self._files: dict[int, pq.ParquetFile] = {}
+        self._ends: dict[int, pq.FileMetaData] = {}
         self._cache: OrderedDict[int, pa.ChunkedArray] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
-        transient = ("_lock", "_files", "_cache")
+        transient = ("_lock", "_files", "_ends", "_cache")
         return {key: value for key, value in self.__dict__.items() if key not in transient}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -196,14 +229,26 @@ class ParquetSource(ImageSource):
             if number in self._cache:
                 self._cache.move_to_end(number)
                 return self._cache[number]
-            file, group = self._groups[number]
-            if file not in self._files:
-                self._files[file] = pq.ParquetFile(self.paths[file])
-            column = self._files[file].read_row_group(group, columns=[self.column]).column(0)
+            column = self._read(*self._groups[number])
             self._cache[number] = column
             while len(self._cache) > 1 and _size(self._cache.values()) > CACHE_BYTES:
                 self._cache.popitem(last=False)
             return column
+
+    def _read(self, file: int, group: int) -> pa.ChunkedArray:
+        """The image column of a row group; a local file stays open, of a remote one its end."""
+        path = self.paths[file]
+        if not is_url(path):
+            if file not in self._files:
+                self._files[file] = pq.ParquetFile(path)
+            return self._files[file].read_row_group(group, columns=[self.column]).column(0)
+        if file not in self._ends:
+            self._ends[file] = with_parquet(path, lambda opened: opened.metadata)
+        return with_parquet(
+            path,
+            lambda opened: opened.read_row_group(group, columns=[self.column]).column(0),
+            self._ends[file],
+        )
 
 
 def _all_embedded(group: pq.RowGroupMetaData, column: str) -> bool:

@@ -31,7 +31,7 @@ OPTIONAL = (
     "detector",
     "error",
 )
-MOST_ROWS = 500_000
+MOST_ROWS = 200_000
 """Rows of a table that are held in memory whole."""
 PIECE_ROWS = 100_000
 

@@ -1,82 +1,17 @@
-"""Blocks through actor pools of Ray Data: the only file that knows Ray."""
+"""Blocks through actor pools of Ray Data."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
-import os
 import pickle
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from ..core.exceptions import InputError, LabelSieveError, MissingExtraError
-
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """Where work runs.
-
-    Attributes
-    ----------
-    address : str, optional
-        Of a running cluster, "auto" or "host:port"; None starts one on this machine for the time
-        of the run.
-    workers : int, optional
-        Actors; by default one a GPU, or one a processor where there is no GPU.
-    """
-
-    address: str | None = None
-    workers: int | None = None
-
-
-@contextlib.contextmanager
-def connected(cluster: Cluster) -> Iterator[Any]:
-    """The `ray` module, connected; a cluster that was started here is ended again.
-
-    Raises
-    ------
-    MissingExtraError
-        If Ray is not installed.
-    InputError
-        If the cluster cannot be reached.
-    """
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Ray warns of its own parts
-        try:
-            import ray
-            import ray.data
-        except ImportError as error:
-            raise MissingExtraError(
-                'the engine ray needs Ray; pip install "labelsieve[scale]"'
-            ) from error
-        mine = not ray.is_initialized()
-        if mine:
-            _start(ray, cluster)
-        try:
-            yield ray
-        finally:
-            if mine:
-                ray.shutdown()
-
-
-def _start(ray: Any, cluster: Cluster) -> None:
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if cluster.address is None:
-        options["include_dashboard"] = False
-        if cluster.workers is not None:
-            options["num_cpus"] = cluster.workers
-    try:
-        ray.init(address=cluster.address or "local", **options)
-    except (ConnectionError, OSError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"cannot reach the Ray cluster {cluster.address or 'on this machine'}: {error}"
-        ) from error
+from ..core.cluster import Cluster, connected
+from ..core.exceptions import LabelSieveError
 
 
 class _Actor:
@@ -119,6 +54,9 @@ def run_tasks(
     import pyarrow as pa
 
     with connected(cluster) as ray, _quiet(ray):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of its own parts
+            importlib.import_module("ray.data")
         resources = ray.cluster_resources()
         gpus = int(resources.get("GPU", 0)) if use_gpu else 0
         most = cluster.workers or gpus or max(1, int(resources.get("CPU", 1)))

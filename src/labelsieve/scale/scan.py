@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..backbones import AbstractBackbone, load_backbone
+from ..core.cluster import Cluster
 from ..core.exceptions import InputError
 from ..core.progress import progress
 from ..core.validation import check_number
@@ -20,7 +21,7 @@ from ..sieve import LabelSieve, ScanResult
 from ..sieve.decisions import Decisions
 from ..sieve.scan import claim, scan
 from .blocks import Block, TarBlock, blocks_of_images, plan_digest
-from .cluster import Cluster, run_tasks
+from .cluster import run_tasks
 from .encode import encode_block
 from .gather import Gathered, complete
 from .ledger import Ledger

@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from ..backbones import ImageFeatures
+from ..core.cluster import Cluster
 from ..core.exceptions import InputError
 from ..data import LabeledImages
 from ..data.class_names import read_class_spec
@@ -27,7 +28,7 @@ from ..sieve import LabelSieve, ScanResult
 from ..sieve.decisions import Decisions
 from ..sieve.scan import FIRST, FIRST_COLUMNS, WORK, publish, run_record, write_fitted
 from ..tuners.inputs import words_that_fit
-from .cluster import Cluster, run_tasks
+from .cluster import run_tasks
 from .gather import Gathered, TarImages, complete
 from .ledger import Ledger
 from .score import Fitted, Judged, score_block
