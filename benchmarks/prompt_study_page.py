@@ -6,83 +6,37 @@ python benchmarks/prompt_study_page.py docs/results/prompt-tuning
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from prompt_study import (
+from prompt_costs import choice_section, cost_section, missing_section, rates_section
+from prompt_protocol import (
     CHOOSING_SEEDS,
     CHOSEN_ON,
     FACTORS,
     METHODS,
-    N_ROWS,
     PLANS,
     SHOTS,
-    STEPS,
     UNLABELLED,
     UNTRAINED,
-    chosen,
     like,
 )
+from prompt_study import STEPS
+from prompt_tables import (
+    KEY,
+    REGIMES,
+    as_chosen,
+    in_order,
+    lead_text,
+    paired,
+    read,
+    spread,
+    table,
+    with_unlabelled,
+)
 
-REGIMES = {"few": f"{SHOTS} shots", "all": f"{N_ROWS:,} images (or all)"}
-KEY = ["ground", "regime"]
 NOTED = ("symmetric 0.25", "symmetric 0.5", "pair-flip 0.25", "pair-flip 0.5", "human worse")
-
-
-def read(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Cells, facts of the grounds, and the comparisons of DSPT with PromptMAE."""
-    records = [
-        {"ground": path.stem} | json.loads(line)
-        for path in sorted(folder.glob("*.jsonl"))
-        for line in path.read_text().splitlines()
-    ]
-    parts = ("regime", "probe", "classes")
-    return tuple(pd.DataFrame([r for r in records if part in r]) for part in parts)  # type: ignore
-
-
-def spread(values: pd.Series) -> str:
-    """Mean, standard deviation (n - 1) and, where it is not 3, the number of seeds."""
-    if values.empty:
-        return ""
-    sd = f" ± {values.std():.3f}" if len(values) > 1 else ""
-    return f"{values.mean():.3f}{sd}" + ("" if len(values) == 3 else f" (n={len(values)})")
-
-
-def table(header: list[str], rows: list[list[str]]) -> list[str]:
-    """A table in Markdown."""
-    lines = ["| " + " | ".join(header) + " |", "|:--" + "|--:" * (len(header) - 1) + "|"]
-    return [*lines, *("| " + " | ".join(row) + " |" for row in rows), ""]
-
-
-def as_chosen(cells: pd.DataFrame) -> pd.DataFrame:
-    """The measured cells, without those of rates that more draws have ruled out since."""
-    parts = []
-    for (_, regime), here in cells.groupby(KEY, sort=False):
-        rates = chosen(here.to_dict("records"), str(regime))
-        wanted = [
-            rates.get((method, like(noise)), 1.0)
-            for method, noise in zip(here["method"], here["noise"], strict=True)
-        ]
-        parts.append(here[~here["held_out"].astype(bool) & (here["factor"] == wanted)])
-    return pd.concat(parts)
-
-
-def in_order(noise: str) -> tuple[int, str]:
-    """Clean labels first, then injected noise by rate, then that of people."""
-    kind = noise.partition(" ")[0]
-    return ["none", "symmetric", "pair-flip", "human"].index(kind), noise
-
-
-def with_unlabelled(cells: pd.DataFrame) -> pd.DataFrame:
-    """What needs no labels is the same for all of them."""
-    parts, free = [cells], cells[cells["method"].isin(UNLABELLED)]
-    for (ground, regime, noise), _ in cells.groupby([*KEY, "noise"]):
-        if (regime, noise) != ("few", "none"):
-            same = free[free["ground"] == ground]
-            parts.append(same.assign(regime=regime, noise=noise))
-    return pd.concat(parts, ignore_index=True)
 
 
 def grounds_section(facts: pd.DataFrame, scored: pd.DataFrame) -> list[str]:
@@ -131,26 +85,6 @@ def rates_of(cells: pd.DataFrame) -> str:
         return f"{cells['factor'].iloc[0]:g}"
     by = cells.groupby(cells["noise"].map(like))["factor"].first()
     return " / ".join(f"{by[kind]:g}" for kind in CHOSEN_ON if kind in by)
-
-
-def paired(scored: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
-    """Accuracy of the first method less that of the second, by seed."""
-    index = [*KEY, "noise", "seed"]
-    columns = scored.pivot_table(index=index, columns="method", values="accuracy")
-    if not {first, second} <= set(columns):
-        return pd.DataFrame(columns=[*index, "lead"])
-    lead = (columns[first] - columns[second]).dropna().rename("lead")
-    return lead.reset_index()
-
-
-def lead_text(found: pd.DataFrame) -> str:
-    """Mean of paired differences with its standard deviation; bold where it exceeds it."""
-    if found.empty:
-        return ""
-    values = found["lead"]
-    mean, sd = values.mean(), values.std()
-    text = f"{mean:+.3f} ± {sd:.3f}"
-    return f"**{text}**" if len(values) > 2 and abs(mean) > sd else text
 
 
 def lead_section(scored: pd.DataFrame, title: str, first: str, second: str) -> list[str]:
@@ -220,18 +154,6 @@ def classes_section(alike: pd.DataFrame) -> list[str]:
     return [*lines, *table(["classes", "labels", *columns], rows)]
 
 
-def cost_section(cells: pd.DataFrame) -> list[str]:
-    """Time of one processor."""
-    by = cells.groupby(KEY)["cpu_seconds"].agg(["sum", "count"])
-    rows = [
-        [f"{ground}, {REGIMES[str(regime)]}", f"{int(row['count'])}", f"{row['sum'] / 60:.1f}"]
-        for (ground, regime), row in by.iterrows()
-    ]
-    return ["## Cost", "", "Of one processor, features not counted.", ""] + table(
-        ["ground", "fits, those for the learning rates too", "minutes"], rows
-    )
-
-
 def page(folder: Path) -> str:
     """The whole page."""
     cells, facts, alike = read(folder)
@@ -243,6 +165,8 @@ def page(folder: Path) -> str:
         "# Prompt tuning under label noise",
         "",
         "`python benchmarks/prompt_study.py GROUND` for each ground, "
+        "`python benchmarks/prompt_study.py GROUND --regimes few --every-rate --methods coop_ce "
+        "coop_dspt classifier-r classifier-c --noise none symmetric_0.25 symmetric_0.5`, "
         "`python benchmarks/prompt_study.py photo-tiny-imagenet --classes 2 10 50 200`, and "
         "`python benchmarks/prompt_study_page.py` for this page. Mean ± standard deviation over "
         "three seeds; a seed decides the images, the noise and the training. The last epoch "
@@ -270,10 +194,13 @@ def page(folder: Path) -> str:
                       "robust-upl", "zero-shot"),
         *ours_section(scored),
         *classes_section(alike),
+        *rates_section(cells),
+        *choice_section(cells, facts),
         *cost_section(cells),
     ]  # fmt: skip
     notes = folder / "notes.md"
-    return "\n".join([*lines, *([notes.read_text().strip(), ""] if notes.exists() else [])])
+    written = [notes.read_text().strip(), ""] if notes.exists() else []
+    return "\n".join([*lines, *written, *missing_section(cells)])
 
 
 def main() -> Any:
