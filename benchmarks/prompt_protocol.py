@@ -21,8 +21,8 @@ from labelsieve.data import inject_noise
 from labelsieve.data.splits import few_shot
 from labelsieve.losses import LOSSES
 from labelsieve.tuners import TUNERS
+from labelsieve.tuners.plan import default_plan
 from labelsieve.tuners.text_encoder_tuning import LR_FACTOR
-from labelsieve.tuners.training import default_plan
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "zero-shot": ("zero-shot", {}),
