@@ -111,13 +111,14 @@ def rates_section(cells: pd.DataFrame) -> list[str]:
     """Test accuracy at every rate that was scored, chosen or not."""
     scored = cells[~cells["held_out"].astype(bool)]
     scored = scored.sort_values("noise", key=lambda n: n.map(in_order), kind="stable")
+    factors = sorted({*FACTORS, *scored["factor"]} - {1.0})  # 1: untrained
     rows = []
     for (ground, regime), here in scored.groupby(KEY, sort=True):
         for noise in here["noise"].unique():
             for method in METHODS:
                 mine = here[(here["noise"] == noise) & (here["method"] == method)]
                 if set(FACTORS) <= set(mine["factor"]):
-                    by = [mine[mine["factor"] == factor]["accuracy"] for factor in FACTORS]
+                    by = [mine[mine["factor"] == factor]["accuracy"] for factor in factors]
                     case = f"{ground}, {REGIMES[str(regime)]}, {noise}"
                     rows.append([case, method, *map(spread, by)])
     if not rows:
@@ -127,7 +128,7 @@ def rates_section(cells: pd.DataFrame) -> list[str]:
         "",
         "Test accuracy, the rate as a multiple of the default; nothing is chosen here.",
         "",
-        *table(["case", "method", *(f"{f:g}" for f in FACTORS)], rows),
+        *table(["case", "method", *(f"{f:g}" for f in factors)], rows),
     ]
 
 

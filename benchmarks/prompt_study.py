@@ -1,7 +1,7 @@
 """Prompt tuning under label noise: every method on one ground, few shots and many images.
 
     python benchmarks/prompt_study.py tin-cifar10 --regimes few --jobs 2
-    python benchmarks/prompt_study.py tin-cifar10 --every-rate --methods coop_ce coop_dspt
+    python benchmarks/prompt_study.py tin-cifar10 --factors 0.25 2 --methods coop_ce coop_dspt
     python benchmarks/prompt_study.py photo-tiny-imagenet --classes 2 10 50 200
     python benchmarks/prompt_study_page.py
 
@@ -24,7 +24,6 @@ import numpy as np
 import torch
 from prompt_grounds import GROUNDS, Ground
 from prompt_protocol import (
-    FACTORS,
     METHODS,
     PLANS,
     UNLABELLED,
@@ -165,7 +164,7 @@ def main() -> None:
     )
     parser.add_argument("--classes", nargs="+", type=int, help="compare DSPT and MAE instead")
     parser.add_argument(
-        "--every-rate", action="store_true", help="score every learning rate, not the chosen one"
+        "--factors", nargs="+", type=float, help="multiples of the default rate to score them all"
     )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=1)
@@ -181,9 +180,9 @@ def main() -> None:
     for regime in args.regimes:
         methods = [m for m in args.methods if regime == "few" or m not in UNLABELLED]
         noise = args.noise or noises(_LOADED[0])
-        if args.every_rate:
+        if args.factors:
             cells = measured(methods, regime, noise, args.seeds, {})
-            keeper.run([replace(cell, factor=factor) for factor in FACTORS for cell in cells])
+            keeper.run([replace(cell, factor=factor) for factor in args.factors for cell in cells])
             continue
         keeper.run(choosing(methods, regime, noise))
         factors = chosen(keeper.records, regime)

@@ -161,12 +161,13 @@ def page(folder: Path) -> str:
     scored = scored.sort_values("noise", key=lambda n: n.map(in_order), kind="stable")
     plans = "; ".join(f"{REGIMES[r]}: {p['epochs']} epochs in batches of {p['batch_size']}"
                       for r, p in PLANS.items())  # fmt: skip
+    factors = " ".join(f"{factor:g}" for factor in FACTORS)
     lines = [
         "# Prompt tuning under label noise",
         "",
         "`python benchmarks/prompt_study.py GROUND` for each ground, "
-        "`python benchmarks/prompt_study.py GROUND --regimes few --every-rate --methods coop_ce "
-        "coop_dspt classifier-r classifier-c --noise none symmetric_0.25 symmetric_0.5`, "
+        f"`python benchmarks/prompt_study.py GROUND --regimes few --factors {factors} --methods "
+        "coop_ce coop_dspt classifier-r classifier-c --noise none symmetric_0.25 symmetric_0.5`, "
         "`python benchmarks/prompt_study.py photo-tiny-imagenet --classes 2 10 50 200`, and "
         "`python benchmarks/prompt_study_page.py` for this page. Mean ± standard deviation over "
         "three seeds; a seed decides the images, the noise and the training. The last epoch "
