@@ -20,8 +20,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from prompt_facts import probe, start
 from prompt_grounds import GROUNDS, Ground
 from prompt_protocol import (
     METHODS,
@@ -89,22 +89,6 @@ def _load(name: str, shared: Path) -> None:
 
 def _measure(cell: Cell) -> dict[str, Any]:
     return measure(_LOADED[0], cell)
-
-
-def probe(ground: Ground) -> dict[str, Any]:
-    """A linear probe on the true labels of every training image: what the features allow."""
-    from sklearn.linear_model import LogisticRegression
-
-    scale = np.sqrt(ground.train.shape[1])
-    model = LogisticRegression(C=1.0, max_iter=3000).fit(ground.train * scale, ground.truth)
-    accuracy = model.score(ground.test * scale, ground.test_truth)
-    return {
-        "probe": round(float(accuracy), 5),
-        "n_train": len(ground.train),
-        "n_test": len(ground.test),
-        "n_classes": len(ground.class_names),
-        "logit_scale": ground.backbone.logit_scale,
-    }
 
 
 def alike(ground: Ground, n_classes: int, noise: str, seed: int) -> dict[str, Any]:
@@ -177,6 +161,8 @@ def main() -> None:
     _load(args.ground, args.shared)
     if not any("probe" in record for record in keeper.records):
         keeper.add(probe(_LOADED[0]))
+    if not any("confidence" in record for record in keeper.records):
+        keeper.add(start(_LOADED[0]))
     for regime in args.regimes:
         methods = [m for m in args.methods if regime == "few" or m not in UNLABELLED]
         noise = args.noise or noises(_LOADED[0])

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 from prompt_costs import choice_section, cost_section, missing_section, rates_section
+from prompt_facts import STARTS
 from prompt_protocol import (
     CHOOSING_SEEDS,
     CHOSEN_ON,
@@ -58,6 +59,26 @@ def grounds_section(facts: pd.DataFrame, scored: pd.DataFrame) -> list[str]:
     tuned = [f"{m}, {r}" for r in REGIMES for m in ("coop ce", "coop dspt", "classifier-r")]
     header = ["ground", "classes", "train", "test", "zero-shot", "linear probe", *tuned]
     return ["## The grounds, on clean labels", "", *table(header, rows)]
+
+
+def start_section(starts: pd.DataFrame) -> list[str]:
+    """How strongly right and wrong labels pull before anything is tuned."""
+    header = ["ground", "zero-shot confidence"]
+    for loss in STARTS:
+        header += [f"{loss}, right labels", f"{loss}, wrong / right"]
+    rows = []
+    for fact in starts.to_dict("records"):
+        shown = [fact["ground"], f"{fact['confidence']:.3f}"]
+        for loss in STARTS:
+            right, wrong = fact[f"{loss} right"], fact[f"{loss} wrong"]
+            shown += [f"{right:.3f}", f"{wrong / right:.2f}"]
+        rows.append(shown)
+    text = (
+        "Mean norm of a sample's gradient by the logits at the zero-shot start, with its true "
+        "label, and how many times that with a random other label."
+    )
+    return ["### The pull of right and wrong labels at the start", "", text, "",
+            *table(header, rows)]  # fmt: skip
 
 
 def accuracy_section(scored: pd.DataFrame) -> list[str]:
@@ -156,7 +177,7 @@ def classes_section(alike: pd.DataFrame) -> list[str]:
 
 def page(folder: Path) -> str:
     """The whole page."""
-    cells, facts, alike = read(folder)
+    cells, facts, starts, alike = read(folder)
     scored = with_unlabelled(as_chosen(cells))
     scored = scored.sort_values("noise", key=lambda n: n.map(in_order), kind="stable")
     plans = "; ".join(f"{REGIMES[r]}: {p['epochs']} epochs in batches of {p['batch_size']}"
@@ -179,6 +200,7 @@ def page(folder: Path) -> str:
         "all columns. The models are small, so differences count, not levels.",
         "",
         *grounds_section(facts, scored),
+        *start_section(starts),
         *accuracy_section(scored),
         "## What was expected, and what came",
         "",

@@ -12,15 +12,15 @@ REGIMES = {"few": f"{SHOTS} shots", "all": f"{N_ROWS:,} images (or all)"}
 KEY = ["ground", "regime"]
 
 
-def read(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Cells, facts of the grounds, and the comparisons of DSPT with PromptMAE."""
+def read(folder: Path) -> tuple[pd.DataFrame, ...]:
+    """Cells, facts of the grounds, their starts, and the comparisons of DSPT with PromptMAE."""
     records = [
         {"ground": path.stem} | json.loads(line)
         for path in sorted(folder.glob("*.jsonl"))
         for line in path.read_text().splitlines()
     ]
-    parts = ("regime", "probe", "classes")
-    return tuple(pd.DataFrame([r for r in records if part in r]) for part in parts)  # type: ignore
+    parts = ("regime", "probe", "confidence", "classes")
+    return tuple(pd.DataFrame([r for r in records if part in r]) for part in parts)
 
 
 def spread(values: pd.Series) -> str:
