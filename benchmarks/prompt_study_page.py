@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from prompt_comparisons import lead_section, loss_section, ours_section
 from prompt_costs import choice_section, cost_section, missing_section, rates_section
 from prompt_facts import STARTS
 from prompt_protocol import (
@@ -29,15 +30,11 @@ from prompt_tables import (
     REGIMES,
     as_chosen,
     in_order,
-    lead_text,
-    paired,
     read,
     spread,
     table,
     with_unlabelled,
 )
-
-NOTED = ("symmetric 0.25", "symmetric 0.5", "pair-flip 0.25", "pair-flip 0.5", "human worse")
 
 
 def grounds_section(facts: pd.DataFrame, scored: pd.DataFrame) -> list[str]:
@@ -106,53 +103,6 @@ def rates_of(cells: pd.DataFrame) -> str:
         return f"{cells['factor'].iloc[0]:g}"
     by = cells.groupby(cells["noise"].map(like))["factor"].first()
     return " / ".join(f"{by[kind]:g}" for kind in CHOSEN_ON if kind in by)
-
-
-def lead_section(scored: pd.DataFrame, title: str, first: str, second: str) -> list[str]:
-    """A paired comparison of two methods over everything."""
-    found = paired(scored, first, second)
-    noises = list(dict.fromkeys(scored["noise"]))
-    rows = [
-        [f"{ground}, {REGIMES[str(regime)]}"]
-        + [lead_text(here[here["noise"] == noise]) for noise in noises]
-        for (ground, regime), here in found.groupby(KEY, sort=False)
-    ]
-    return [f"### {title}", "", *table(["ground", *noises], rows)]
-
-
-def loss_section(scored: pd.DataFrame) -> list[str]:
-    """How much accuracy each paradigm loses between clean labels and half of them wrong."""
-    methods = ("coop ce", "coop dspt", "classifier-r", "classifier-c", "tenc-ft")
-    index = [*KEY, "method", "seed"]
-    wide = scored.pivot_table(index=index, columns="noise", values="accuracy").reset_index()
-    lines = ["### Prompt tuning degrades less than Classifier-R and TEnc-FT", ""]
-    rows = []
-    for (ground, regime), here in wide.groupby(KEY, sort=False):
-        for noise in NOTED:
-            if noise not in here or here[noise].isna().all():
-                continue
-            lost = here["none"] - here[noise]
-            shown = [spread(lost[here["method"] == m].dropna()) for m in methods]
-            rows.append([f"{ground}, {REGIMES[str(regime)]}, {noise}", *shown])
-    lines += ["Accuracy on clean labels less that on wrong ones.", ""]
-    return [*lines, *table(["case", *methods], rows)]
-
-
-def ours_section(scored: pd.DataFrame) -> list[str]:
-    """Our own tuner against every other one."""
-    others = [method for method in METHODS if method in set(scored["method"])]
-    others.remove("posterior")
-    leads = [
-        dict(iter(paired(scored, "posterior", other).groupby([*KEY, "noise"]))) for other in others
-    ]
-    cases = scored[[*KEY, "noise"]].drop_duplicates().sort_values(KEY, kind="stable")
-    rows = []
-    for ground, regime, noise in cases.itertuples(index=False):
-        found = [lead.get((ground, regime, noise)) for lead in leads]
-        shown = ["" if lead is None else lead_text(lead) for lead in found]
-        if any(shown):
-            rows.append([f"{ground}, {REGIMES[regime]}, {noise}", *shown])
-    return ["### Our tuner, posterior, less each other method", "", *table(["case", *others], rows)]
 
 
 def classes_section(alike: pd.DataFrame) -> list[str]:
