@@ -107,7 +107,13 @@ def cifar10(shared: Path, model: str, shift: str | None = None) -> Ground:
         .given_labels
         for column in HUMAN
     }
-    return _encoded(load_backbone(shared / "models" / model), *images, human)
+    return _encoded(load_backbone(_model(shared, model)), *images, human)
+
+
+def _model(shared: Path, name: str) -> Path:
+    """Where a model lies: one made by its recipe in build/, the others with the data."""
+    made = Path("build") / name
+    return made if made.exists() else shared / "models" / name
 
 
 def tiny_imagenet(shared: Path, model: str) -> Ground:
@@ -115,11 +121,12 @@ def tiny_imagenet(shared: Path, model: str) -> Ground:
     train = load_images(shared / "data" / "tinyimagenet_train.parquet")
     test = load_images(shared / "data" / "tinyimagenet_test.parquet")
     images = (train.subset(_some(train)), test.subset(_some(test)[::4]))
-    return _encoded(load_backbone(shared / "models" / model), *images, {})
+    return _encoded(load_backbone(_model(shared, model)), *images, {})
 
 
 GROUNDS: dict[str, Callable[[Path], Ground]] = {
     "glyph-digits": digits,
+    "mini-photo-cifar10": lambda shared: cifar10(shared, "mini-photo"),
     "tin-cifar10": lambda shared: cifar10(shared, "mini-vlm-tin"),
     **{
         f"photo-{shift}": lambda shared, shift=shift: cifar10(shared, "mini-vlm-photo", shift)

@@ -69,6 +69,10 @@ def test_tune_and_config_file(photos, tmp_path, tiny_clip_dir):
     test = write_colour_tree(tmp_path / "test", seed=1)
     result = run("tune", photos, "-o", tmp_path / "m", "--config", config, "--test", test)
     assert "test accuracy" in result.stdout
+    again = ["tune", photos, "-o", tmp_path / "n", "--config", config, "--test", photos]
+    same = CliRunner().invoke(app, [str(argument) for argument in again])
+    assert "have no splits" in str(same.exception)
+    assert not (tmp_path / "n").exists()  # said before the training
     saved = json.loads((tmp_path / "m" / "config.json").read_text())
     assert saved["params"]["loss"] == "gce"
     assert saved["params"]["epochs"] == 2

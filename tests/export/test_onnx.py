@@ -18,17 +18,13 @@ from labelsieve.tuners.fine_tune import FineTune
 from labelsieve.tuners.zero_shot import ZeroShot
 from problems import write_colour_tree
 
+UNTRAINED = ("zero-shot", "tip-adapter")
 CASES = {
-    "zero-shot": ("zero-shot", {}),
-    "coop": ("coop", {"epochs": 1}),
-    "nlprompt": ("nlprompt", {"epochs": 1}),
-    "tip-adapter": ("tip-adapter", {}),
-    "posterior": ("posterior", {"epochs": 1}),
+    **{name: (name, {} if name in UNTRAINED else {"epochs": 1}) for name in TUNERS.names()},
     "coop with prompts in the image": ("coop", {"epochs": 1, "visual_tuning": "vpt-deep"}),
     "coop with lora": ("coop", {"epochs": 1, "visual_tuning": "lora"}),
     "coop with ssf": ("coop", {"epochs": 1, "visual_tuning": "ssf"}),
     "coop with adapters": ("coop", {"epochs": 1, "visual_tuning": "adapter"}),
-    "fft": ("fft", {"epochs": 1}),
     "fft of the head": ("fft", {"epochs": 1, "visual_tuning": "none"}),
 }
 

@@ -10,7 +10,7 @@ from labelsieve.losses import make_loss
 from labelsieve.prompts import zero_shot_classifier
 from labelsieve.tuners import TUNERS, load_tuner
 from labelsieve.tuners.classifier import CosineClassifier
-from labelsieve.tuners.training import default_plan
+from labelsieve.tuners.plan import default_plan
 from problems import clustered_features
 
 NAMES = ("red", "green", "blue", "yellow")

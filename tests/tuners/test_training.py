@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from labelsieve.core.exceptions import InputError, LabelSieveError
-from labelsieve.tuners.training import AbstractTrainable, TrainingPlan, train
+from labelsieve.tuners.plan import TrainingPlan
+from labelsieve.tuners.training import AbstractTrainable, train
 
 
 class Regression(AbstractTrainable):

@@ -16,7 +16,7 @@ from labelsieve.tuners import TUNERS, load_tuner
 from labelsieve.tuners.coop import CoOp
 from labelsieve.tuners.fine_tune import FineTune
 from labelsieve.tuners.inputs import words_that_fit
-from labelsieve.tuners.training import default_plan
+from labelsieve.tuners.plan import default_plan
 from labelsieve.tuners.zero_shot import ZeroShot
 from problems import clustered_features, write_colour_tree
 

@@ -66,7 +66,8 @@ def panels(
     columns = min(columns, n if n != 4 else 2)
     rows = -(-n // columns)
     with mpl.rc_context(SETTINGS):
-        figure = Figure(figsize=(8.0, height * rows + 0.4), layout="constrained")
+        figure = Figure(figsize=(8.0, height * rows + 0.4))
+        figure.set_layout_engine("constrained", h_pad=0.1)  # a title stays apart from the row above
         grid = figure.subplots(rows, columns, squeeze=False, sharey=share_y)
     axes = list(grid.flat)
     for left_over in axes[n:]:

@@ -154,14 +154,14 @@ def sections(groups: pd.DataFrame, compared: pd.DataFrame) -> list[Section]:
 
 
 def _findings(compared: pd.DataFrame) -> str:
-    """One sentence a configuration, of the mean over epochs and seeds."""
+    """One sentence a configuration; medians, since a share of a total near 0 can be anything."""
     parts = []
     for name, part in _configurations(compared):
         if part["noisy_share"].notna().all():
             parts.append(
-                f"Averaged over the epochs with {name}, a noisy gradient is "
-                f"{part['suppression'].mean():.2f} times as long as a clean one, and noisy "
-                f"samples make {part['noisy_share'].mean():.1%} of the total."
+                f"With {name}, in the median over the epochs a noisy gradient is "
+                f"{part['suppression'].median():.2f} times as long as a clean one, and noisy "
+                f"samples make {part['noisy_share'].median():.1%} of the total."
             )
     return " ".join(parts) or "There is no noisy sample here to compare with."
 

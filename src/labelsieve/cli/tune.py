@@ -44,6 +44,10 @@ def command(
     images = common.read_images(
         data, image_column, label_column, class_names, split, offline=offline
     )
+    tested = None
+    if test is not None:  # before the training, so that a mistake costs no time
+        where = _test_split(test, data)
+        tested = common.read_images(test, image_column, None, class_names, where, offline=offline)
     from ..bench.evaluate import evaluate
     from ..sieve.tune import tune
 
@@ -64,18 +68,13 @@ def command(
         say(f"interrupted; run the same command to continue from what {out} and the cache keep")
         raise typer.Exit(130) from None
     result: dict[str, Any] = {"model": str(out), "history": fitted.history_}
-    if test is not None:
-        result["test"] = evaluate(
-            fitted,
-            common.read_images(
-                test, image_column, None, class_names, _test_split(test, data), offline=offline
-            ),
-        )
+    if tested is not None:
+        result["test"] = evaluate(fitted, tested)
     if json:
         common.print_json(result)
         return
     typer.echo(f"classifier {out}  (labelsieve predict {out} IMAGES -o FILE)")
-    if test is not None:
+    if tested is not None:
         typer.echo(f"test accuracy {result['test']['accuracy']:.4f} on {result['test']['n']:,}")
 
 

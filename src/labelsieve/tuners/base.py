@@ -12,17 +12,14 @@ import torch
 from sklearn.base import BaseEstimator
 
 from ..backbones import AbstractBackbone, load_backbone
-from ..core.exceptions import InputError, NotFittedError
-from ..core.serialization import load_tensors, read_json, save_tensors, write_json, write_text
+from ..core.exceptions import NotFittedError
+from ..core.serialization import save_tensors, write_json, write_text
 from ..core.validation import BoolArray, FloatArray, IntArray
 from ..core.version import __version__
 from ..prompts import TextClassifier
 from ..visual_tuning import AbstractVisualTuning, make_visual_tuning
 from .inputs import FitData, fit_data, image_features
-
-FORMAT = 1
-NETWORK = "network"
-"""Sub-folder of a classifier that is a whole model of transformers."""
+from .saved import FORMAT, model_card
 
 
 class AbstractTuner(BaseEstimator):
@@ -141,7 +138,7 @@ class AbstractTuner(BaseEstimator):
         config = self._config()
         if tensors := self._tensors():
             save_tensors(folder / "model.safetensors", tensors)
-        write_text(folder / "README.md", _model_card(config))
+        write_text(folder / "README.md", model_card(config))
         write_json(folder / "config.json", config)
         return folder
 
@@ -210,78 +207,3 @@ class AbstractTuner(BaseEstimator):
 
         path = f"{type(self).__module__}:{type(self).__name__}"
         return next((n for n, p in TUNERS.entries.items() if p == path), type(self).__name__)
-
-
-def load_tuner(
-    folder: Path | str,
-    *,
-    backbone: str | AbstractBackbone | None = None,
-    device: str = "auto",
-    offline: bool = False,
-) -> AbstractTuner:
-    """Load a tuner that was saved, ready to predict.
-
-    Parameters
-    ----------
-    folder : Path or str
-        Where `save` wrote it, or the output folder of a scan (its ``model/`` is taken).
-    backbone : str or AbstractBackbone, optional
-        Use this in place of the recorded model, for example when its directory moved.
-    device : str
-        See `resolve_device`.
-    offline : bool
-        Do not ask the hub.
-
-    Raises
-    ------
-    InputError
-        If the folder holds no saved classifier of a known format.
-    """
-    from .registry import TUNERS
-
-    folder = Path(folder)
-    if not (folder / "config.json").exists() and (folder / "model" / "config.json").exists():
-        folder = folder / "model"
-    if not (folder / "config.json").exists():
-        raise InputError(
-            f"{folder} holds no saved classifier (no config.json); pass the folder that "
-            "`labelsieve tune -o` or `labelsieve scan -o` wrote"
-        )
-    config = read_json(folder / "config.json")
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise InputError(
-            f"{folder}/config.json is not a labelsieve classifier of format {FORMAT}; "
-            "if a newer labelsieve wrote it, upgrade"
-        )
-    whole = NETWORK in config
-    model = backbone or config["model"]["origin"]
-    tuner = TUNERS.get(config["tuner"])(backbone=model, **config["params"])
-    tuner.backbone_ = tuner._load(
-        folder / NETWORK if whole else model,
-        device=device,
-        offline=offline,
-        revision=None if backbone else config["model"]["commit"],
-    )
-    tuner.class_names_ = tuple(config["class_names"])
-    tuner.prompt_names_ = tuple(config["prompt_names"])
-    tuner.history_ = config["history"]
-    tuner._restore(config, {} if whole else load_tensors(folder / "model.safetensors"))
-    return tuner
-
-
-def _model_card(config: dict[str, Any]) -> str:
-    """A short model card in Markdown, from the saved configuration."""
-    names = config["class_names"]
-    shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-    params = "\n".join(f"- {k}: {v}" for k, v in config["params"].items())
-    last = config["history"][-1] if config["history"] else None
-    training = f"{last['epoch'] + 1} epochs, last loss {last['loss']:.4f}" if last else "none"
-    return (
-        f"# An image classifier by labelsieve {config['labelsieve']}\n\n"
-        f"Made of `{config['model']['id']}` (commit {config['model']['commit'] or 'unknown'}) by "
-        f"the tuner `{config['tuner']}`.\n\n"
-        f"- classes ({len(names)}): {shown}\n- training: {training}\n{params}\n\n"
-        "Use: `labelsieve predict THIS_FOLDER IMAGES -o predictions.parquet`\n\n"
-        "It was fitted to labels that may be partly wrong; measure it on labels you trust with "
-        "`labelsieve evaluate THIS_FOLDER DATA`.\n"
-    )

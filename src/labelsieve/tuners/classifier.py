@@ -18,7 +18,7 @@ from ..prompts import TextClassifier, zero_shot_classifier
 from .base import AbstractTuner
 from .feature_training import given_plan, train_head, with_shots
 from .inputs import FitData
-from .training import default_plan
+from .plan import default_plan
 
 INITIALS = ("random", "text")
 

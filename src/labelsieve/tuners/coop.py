@@ -12,15 +12,15 @@ from ..backbones import AbstractBackbone, augmented_features
 from ..core.exceptions import InputError
 from ..core.random import numpy_generator, torch_generator
 from ..core.validation import IntArray, check_number
-from ..data.splits import few_shot
 from ..losses import make_loss
 from ..losses.registry import Loss
 from ..prompts import PromptLearner, TextClassifier, cosines, encode_prompts
 from .base import AbstractTuner
-from .feature_training import given_plan
+from .feature_training import given_plan, with_shots
 from .image_side import ImageSide
 from .inputs import FitData
-from .training import AbstractTrainable, TrainingPlan, default_plan, train
+from .plan import TrainingPlan, default_plan
+from .training import AbstractTrainable, train
 
 
 class CoOp(AbstractTuner):
@@ -140,9 +140,7 @@ class CoOp(AbstractTuner):
             The loaded model.
         """
         generator = numpy_generator(self.random_state)
-        if self.shots is not None:
-            check_number(self.shots, name="shots", low=1, integer=True)
-            data = data.subset(few_shot(data.labels, self.shots, generator))
+        data = with_shots(data, self.shots, generator)
         learner = PromptLearner(
             backbone,
             data.prompt_names,
@@ -160,7 +158,9 @@ class CoOp(AbstractTuner):
             learner,
             make_loss(self.loss, **self.loss_params or {}),
         )
-        return data, module, self._plan(len(data.labels), backbone.logit_scale)
+        scale, few_shot = backbone.logit_scale, self.shots is not None
+        plan = default_plan(len(data.labels), scale, few_shot=few_shot)
+        return data, module, given_plan(plan, self)
 
     def _fit(
         self, data: FitData, backbone: AbstractBackbone, checkpoint: Path | None
@@ -184,11 +184,6 @@ class CoOp(AbstractTuner):
         with torch.no_grad():
             weights = encode_prompts(backbone, module.learner)
         return TextClassifier(weights, data.class_names, backbone.logit_scale, backbone.logit_bias)
-
-    def _plan(self, n_rows: int, logit_scale: float) -> TrainingPlan:
-        """The given values, and defaults where none is given."""
-        plan = default_plan(n_rows, logit_scale, few_shot=self.shots is not None)
-        return given_plan(plan, self)
 
     def _image_side(
         self, data: FitData, backbone: AbstractBackbone, generator: torch.Generator

@@ -15,7 +15,8 @@ from ..core.validation import check_number
 from ..data.splits import few_shot
 from ..losses import make_loss
 from .inputs import FitData
-from .training import AbstractTrainable, TrainingPlan, train
+from .plan import TrainingPlan
+from .training import AbstractTrainable, train
 
 PLANNED = ("epochs", "batch_size", "lr", "momentum", "weight_decay", "warmup_epochs", "precision")
 

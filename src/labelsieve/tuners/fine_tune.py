@@ -24,12 +24,13 @@ from ..core.validation import (
     check_labels,
 )
 from ..data import LabeledImages
-from .base import NETWORK, AbstractTuner
+from .base import AbstractTuner
 from .baseline import Baseline
 from .inputs import FitData
 from .networks import AbstractNetwork, HubNetwork, make_network
 from .pixel_training import PixelTraining
 from .recipes import fine_tuning_plan
+from .saved import NETWORK
 from .training import train
 
 

@@ -20,7 +20,8 @@ from .base import AbstractTuner
 from .classifier import CosineHead
 from .feature_training import given_plan, with_shots
 from .inputs import FitData
-from .training import AbstractTrainable, default_plan, train
+from .plan import default_plan
+from .training import AbstractTrainable, train
 
 
 class PosteriorClassifier(AbstractTuner):

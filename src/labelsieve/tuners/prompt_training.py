@@ -15,7 +15,8 @@ from ..core.random import numpy_generator, torch_generator
 from ..prompts import PromptLearner, TextClassifier, cosines, encode_prompts
 from .feature_training import given_plan, with_shots
 from .inputs import FitData
-from .training import AbstractTrainable, default_plan, train
+from .plan import default_plan
+from .training import AbstractTrainable, train
 
 
 class AbstractPromptTraining(AbstractTrainable):

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..core.exceptions import InputError
-from .training import TrainingPlan
+from .plan import TrainingPlan
 
 _CLIP = {"optimizer": "sgd", "lr": 5e-4, "momentum": 0.9, "weight_decay": 5e-4}
 RECIPES: dict[str, dict[str, Any]] = {

@@ -17,7 +17,7 @@ from ..prompts import TextClassifier, TextTower, class_texts, resolve_templates
 from .base import AbstractTuner
 from .feature_training import given_plan, train_head, with_shots
 from .inputs import FitData
-from .training import default_plan
+from .plan import default_plan
 
 PREFIX = "text_tower."
 LR_FACTOR = 0.1

@@ -22,7 +22,7 @@ from ..prompts.classifier import probabilities
 from .base import AbstractTuner
 from .feature_training import given_plan, train_head, with_shots
 from .inputs import FitData
-from .training import TrainingPlan
+from .plan import TrainingPlan
 
 PLAN = TrainingPlan(
     epochs=20, batch_size=256, lr=1e-3, weight_decay=0.01, warmup_epochs=0, optimizer="adamw"
