@@ -31,7 +31,7 @@ HUMAN = ("label_aggre", "label_random1", "label_worse")
 N_ROWS = 3000
 
 
-def grounds(shared: Path, work: Path) -> Iterator[tuple[str, str, object]]:
+def grounds(shared: Path, work: Path, models: list[str]) -> Iterator[tuple[str, str, object]]:
     """Name, model and images (with their true labels) of every data set."""
     cifar = load_images(shared / "data/cifar10n_train.parquet", label_column="label")
     tiny = load_images(shared / "data/tinyimagenet_train.parquet", label_column="label")
@@ -40,9 +40,10 @@ def grounds(shared: Path, work: Path) -> Iterator[tuple[str, str, object]]:
     digits = work / "digits"
     if not digits.exists():
         write_digits(digits, random_state=0)
-    for model in ("mini-vlm-photo", "mini-vlm-tin"):
-        yield "cifar10", str(shared / "models" / model), cifar
-        yield "tiny-imagenet 20", str(shared / "models" / model), twenty
+    for model in models:
+        here = shared / "models" / model
+        yield "cifar10", str(here if here.exists() else model), cifar
+        yield "tiny-imagenet 20", str(here if here.exists() else model), twenty
     yield "digits", "mini-glyph", load_images(digits / "train.parquet")
 
 
@@ -77,7 +78,7 @@ def measure(backbone, features, images, labels, truth, seed: int) -> dict:
 
 def run(args) -> list[Kept]:
     """All cells; those that are there are not run again."""
-    sets = list(grounds(args.shared, args.work))
+    sets = list(grounds(args.shared, args.work, args.models))
     kept = []
     for seed in range(args.seeds):
         for name, model, images in sets:
@@ -101,11 +102,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="images and models")
     parser.add_argument("--work", type=Path, default=Path("build/honesty"), help="finished cells")
+    names = "names in SHARED/models, or directories"
+    parser.add_argument(
+        "--models", nargs="+", default=["mini-vlm-photo", "mini-vlm-tin"], help=names
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("-o", "--out", type=Path, default=Path("docs/results/honesty.md"))
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
-    write(run(args), args.out, f"python benchmarks/honesty.py --seeds {args.seeds}", N_ROWS)
+    models = " ".join(Path(model).name for model in args.models)
+    command = f"python benchmarks/honesty.py --models {models} --seeds {args.seeds}"
+    write(run(args), args.out, command, N_ROWS)
 
 
 if __name__ == "__main__":

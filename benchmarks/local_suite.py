@@ -67,7 +67,9 @@ def targets(table: pd.DataFrame) -> str:
     lines = ["| target | " + " | ".join(done["noise"].unique()) + " |"]
     lines.append("|:--" + "|--:" * done["noise"].nunique() + "|")
     for title, (column, rivals, least) in TARGETS.items():
-        shown = [_lead(cells, column, rivals, least) for _, cells in done.groupby("noise", sort=False)]
+        shown = [
+            _lead(cells, column, rivals, least) for _, cells in done.groupby("noise", sort=False)
+        ]
         lines.append(f"| {title} by {least} | " + " | ".join(shown) + " |")
     shown = []
     for _, cells in done[done["method"] == DEFAULT].groupby("noise", sort=False):
