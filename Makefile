@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint docs bench bench-quick bench-visual glyph local default-detector deft clean
+.PHONY: demo test test-slow lint docs bench bench-quick bench-visual glyph local deft clean
 
 demo: $(VENV)/core.stamp
 	$(BIN)/labelsieve demo -o demo-out
@@ -42,10 +42,7 @@ glyph: $(VENV)/dev.stamp
 local: $(VENV)/dev.stamp
 	$(BIN)/python benchmarks/local_suite.py
 	$(BIN)/python benchmarks/latent_limits.py
-
-# Every detector, on all images and both models (hours; docs/results/default-detector.md).
-default-detector: $(VENV)/dev.stamp
-	$(BIN)/python benchmarks/default_detector.py
+	$(BIN)/python benchmarks/honesty.py
 
 # DeFT's tables on real images (needs the data; every finished cell is kept, so it can be stopped).
 deft: $(VENV)/dev.stamp

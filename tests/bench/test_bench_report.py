@@ -9,7 +9,13 @@ from labelsieve.bench.compare import Merit, compare, is_ahead
 from labelsieve.bench.curves import GRID, found_on_grid, precision_on_grid
 from labelsieve.bench.figures import method_styles, with_clean_start
 from labelsieve.bench.report import write_bench_report
-from labelsieve.bench.report_tables import cost_table, failure_table, merit_tables, noise_table
+from labelsieve.bench.report_tables import (
+    cost_table,
+    failure_table,
+    merit_tables,
+    noise_table,
+    promise_table,
+)
 from labelsieve.bench.tables import Entry, Table, html, latex, markdown
 
 
@@ -88,6 +94,20 @@ def test_costs_and_labels():
     assert [e.text for e in noise_table(table).rows[0]] == [
         "d: x", "10", "2", "0.200", "x1x1x1x1, x2x2x2x2, x3x3x3x3",
     ]  # fmt: skip
+
+
+def test_promises_count_the_cells_that_kept_them():
+    table = results({("a", "x"): [0.5, 0.5, 0.5], ("a", "y"): [0.5], ("b", "x"): [0.5]})
+    assert promise_table(table) is None
+    table["noise_rate_covered"] = [True, True, False, False, True]
+    table["noise_rate_low"], table["noise_rate_high"] = 0.1, [0.2, 0.2, 0.2, 0.5, 0.3]
+    table["promised_precision"] = [0.8, 0.6, 0.7, 0.7, None]
+    table["promised_recall"], table["precision"], table["recall"] = 0.5, 0.6, 0.4
+    table.loc[table["noise"] == "y", "noise_kind"] = "human"
+    assert [[e.text for e in row] for row in promise_table(table).rows] == [
+        ["a", "m", "2 of 4", "0 of 1", "0.18", "0.70 / 0.60", "0.50 / 0.40"],
+        ["b", "m", "1 of 1", "–", "0.20", "–", "–"],
+    ]
 
 
 def test_three_formats_escape_what_they_must():

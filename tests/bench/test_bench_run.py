@@ -231,6 +231,9 @@ def test_a_perfect_detector_has_no_error(tmp_path):
     assert got["precision_at_10_percent"] == got["prediction_accuracy"] == 1
     assert got["p_clean_calibration_error"] == 0
     assert got["noise_rate_error"] == pytest.approx(0)
+    assert got["noise_rate_low"] < wrong.mean() < got["noise_rate_high"]
+    assert got["noise_rate_covered"] is True
+    assert (got["promised_precision"], got["promised_recall"]) == (1, 1)
     # the estimate carries one pseudo-count, so it is near and not exact
     assert got["noise_matrix_total_variation"] < 0.02
 

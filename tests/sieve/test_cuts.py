@@ -3,26 +3,52 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit, logit
 
 from labelsieve.core.exceptions import InputError
 from labelsieve.data import load_images
 from labelsieve.sieve import LabelSieve, scan
 from labelsieve.sieve.cuts import budget_figures, expected_cuts, review_order
+from labelsieve.sieve.estimates import ErrorEstimate, Z, share_interval
 from labelsieve.sieve.promises import promises
 from problems import write_colour_tree
 
 
 def test_expected_cuts_are_cumulative_sums():
     wrong = np.array([0.9, 0.6, 0.5, 0.0])
-    assert expected_cuts(wrong, [1, 3, 9]) == [
-        {"n": 1, "errors": 0.9, "precision": 0.9, "recall": pytest.approx(0.45)},
-        {"n": 3, "errors": 2.0, "precision": pytest.approx(2 / 3), "recall": 1.0},
-        {"n": 4, "errors": 2.0, "precision": 0.5, "recall": 1.0},
-    ]
-    assert expected_cuts(np.zeros(2), [0, 1]) == [
-        {"n": 1, "errors": 0, "precision": 0, "recall": 0}
-    ]
+    got = expected_cuts(wrong, [1, 3, 9])
+    assert [cut["n"] for cut in got] == [1, 3, 4]
+    assert [cut["errors"] for cut in got] == pytest.approx([0.9, 2.0, 2.0])
+    assert [cut["precision"] for cut in got] == pytest.approx([0.9, 2 / 3, 0.5])
+    assert [cut["recall"] for cut in got] == pytest.approx([0.45, 1.0, 1.0])
+    assert [cut["interval"] for cut in got] == [None] * 3
+    nothing = {"n": 1, "errors": 0, "precision": 0, "interval": None, "recall": 0}
+    assert expected_cuts(np.zeros(2), [0, 1]) == [nothing]
     assert expected_cuts(np.array([]), [5]) == []
+
+
+def test_the_interval_of_a_share_by_hand():
+    """Log-odds of 0.8 plus and minus 1.645 standard deviations of sample and model."""
+    wrong = np.full(100, 0.8)
+    low, high = share_interval(wrong, 0.5)
+    half = Z * np.sqrt(1 / (100 * 0.8 * 0.2) + 0.25)
+    assert (low, high) == pytest.approx(expit(logit(0.8) + np.array([-half, half])))
+    alone = share_interval(wrong, 1e-9)  # a sample without an error of the model
+    assert alone == pytest.approx(expit(logit(0.8) + np.array([-1, 1]) * Z / 4))
+    assert share_interval(wrong, None) is None
+    assert share_interval(np.array([]), 0.5) is None
+    decided = share_interval(np.array([1.0, 1.0, 0.0, 0.0]), 0.5)
+    assert decided == pytest.approx([0.5, 0.5])  # nothing is left to doubt
+
+
+def test_what_people_decided_makes_the_model_more_certain():
+    def told(information):
+        corrections = {"reviewed_flagged": {"information": information}}
+        none = np.zeros(2, dtype=bool)
+        return ErrorEstimate(np.zeros(2), none, none, True, corrections).error_of(0.5)
+
+    assert told(0.0) == pytest.approx(0.5)
+    assert told(12.0) == pytest.approx(0.25)  # 1 / (1 / 0.25 + 12) = 0.0625
 
 
 @pytest.fixture
@@ -44,6 +70,8 @@ def test_the_budget_takes_the_worst_rows_and_adds_up_their_doubt(fitted):
     wrong = 1 - detector.p_clean_[order]
     assert found["errors"] == pytest.approx(wrong[:7].sum())
     assert found["recall"] == pytest.approx(wrong[:7].sum() / wrong.sum())
+    low, high = found["interval"]
+    assert low <= found["precision"] <= high
     cuts = fitted.summary_["cuts"]
     assert [cut["n"] for cut in cuts] == sorted({cut["n"] for cut in cuts})
     with pytest.raises(InputError, match="budget must be"):
@@ -73,6 +101,15 @@ def test_wrong_figures_are_refused_before_anything_is_read(images, tiny_backbone
 
 
 def test_promises_without_probabilities_promise_nothing():
-    said = promises({"budget": {"n": 3, "errors": None, "precision": None, "recall": None}})
+    said = promises({"budget": {"n": 3, "errors": None, "interval": None}})
     assert said == ["first.csv lists the 3 worst; this detector cannot say more"]
     assert promises({}) == []
+
+
+def test_a_promise_says_how_far_off_it_may_be():
+    budget = {"n": 200, "errors": 131.2, "interval": [0.5, 0.775], "recall": 0.31}
+    assert promises({"budget": budget}) == [
+        "the first 200 of the list (first.csv) should hold about 131 wrong labels (100 to 155), "
+        "31% of all"
+    ]
+    assert "131 wrong labels, 31% of all" in promises({"budget": budget | {"interval": None}})[0]

@@ -216,7 +216,9 @@ def test_everything_decided_leaves_no_interval(images, tiny_backbone):
     sieve.fit(images, decisions=Decisions(tuple(rows), "x"))
     assert sieve.summary_["noise_rate"]["estimate"] == pytest.approx(6 / 42)
     assert sieve.summary_["noise_rate"]["interval"] == [pytest.approx(6 / 42)] * 2
-    assert sieve.summary_["expected"] == {"precision": 1.0, "recall": 1.0, "n_errors": 6.0}
+    assert sieve.summary_["expected"] == {
+        "precision": 1.0, "precision_interval": [1.0, 1.0], "recall": 1.0, "n_errors": 6.0,
+    }  # fmt: skip
     true = np.array([COLOUR[name.split("/")[1][:-7]] for name in images.ids])
     np.testing.assert_array_equal(sieve.kept_labels_, true)
 

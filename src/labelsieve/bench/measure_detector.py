@@ -11,7 +11,8 @@ from ..backbones import AbstractBackbone, FeatureCache, ImageFeatures, extract_f
 from ..core.serialization import atomic_path
 from ..data import LabeledImages
 from ..detectors import AbstractDetector
-from ..sieve.summary import clean_probability, noise_matrix
+from ..sieve.estimates import estimate_errors, expected, noise_rate
+from ..sieve.summary import noise_matrix
 from .cells import Cell
 from .cost import timed
 from .methods import build_method, uses_pixels
@@ -90,15 +91,22 @@ def _calibration(detector: AbstractDetector, clean: Any, judged: Any) -> dict[st
 
 
 def _noise_estimates(detector: AbstractDetector, noisy: NoisySet, given: Any) -> dict[str, Any]:
-    """Noise rate and noise matrix as a scan would state them, against the truth."""
-    estimate = float(1 - clean_probability(detector).mean())
+    """What a scan would promise (noise rate, precision, noise matrix), against the truth."""
+    found = estimate_errors(detector)
+    rate, promised = noise_rate(found), expected(found)
     actual = float(noisy.is_wrong.mean())
+    low, high = rate["interval"]
     n_classes = len(noisy.images.class_names)
     errors = matrix_error(
         noise_matrix(detector, given), transition_matrix(noisy.truth, given, n_classes)
     )
     return {
-        "estimated_noise_rate": estimate,
-        "noise_rate_error": abs(estimate - actual),
+        "estimated_noise_rate": rate["estimate"],
+        "noise_rate_error": abs(rate["estimate"] - actual),
+        "noise_rate_low": low,
+        "noise_rate_high": high,
+        "noise_rate_covered": low <= actual <= high,
+        "promised_precision": promised["precision"],
+        "promised_recall": promised["recall"],
         **{f"noise_matrix_{name}": value for name, value in errors.items()},
     }

@@ -8,7 +8,13 @@ from pathlib import Path
 from ..core.serialization import write_text
 from ..core.version import __version__
 from .figures import draw_all
-from .report_tables import cost_table, failure_table, merit_tables, noise_table
+from .report_tables import (
+    cost_table,
+    failure_table,
+    merit_tables,
+    noise_table,
+    promise_table,
+)
 from .results import load_results
 from .tables import Table, html, latex, markdown
 
@@ -52,9 +58,8 @@ def write_bench_report(results: Path | str, out: Path | str) -> list[Path]:
     for old in [*(out / "figures").glob("*.png"), *(out / "figures").glob("*.svg")]:
         old.unlink()
     figures = draw_all(table, results, out / "figures")
-    labels, failures = noise_table(table), failure_table(table)
-    parts = [*([labels] if labels else []), *([failures] if failures else [])]
-    parts += merit_tables(table)
+    labels, failures, promises = noise_table(table), failure_table(table), promise_table(table)
+    parts = [part for part in (labels, failures, *merit_tables(table), promises) if part]
     parts += [cost_table(table)] if (table["status"] == "ok").any() else []
     n_ok = int((table["status"] == "ok").sum())
     facts = (

@@ -16,6 +16,7 @@ from ..core.validation import FloatArray, IntArray, check_labels, check_number
 from ..prompts import TextClassifier, resolve_templates, zero_shot_classifier
 from ..selection.latent_labels import LatentLabels, fit_latent_labels, largest_expected_f1
 from ..selection.subset import stratified_subset
+from ..selection.tempering import Tempering
 from ..tuners.inputs import FitData
 from .base import AbstractDetector, Detection
 from .scorers import LatentLabelScorer, midway
@@ -62,6 +63,8 @@ class LatentLabel(AbstractDetector):
     rate_logit_sd : float
         How far off the log-odds of the estimated noise rate were on label sets with a known truth
         (docs/results/honesty.md): the width of the interval around the rate.
+    precision_logit_sd : float
+        The same for the expected precision of the flagged set.
 
     Examples
     --------
@@ -69,6 +72,7 @@ class LatentLabel(AbstractDetector):
     """
 
     rate_logit_sd = 0.43
+    precision_logit_sd = 0.7
 
     def __init__(
         self,
@@ -146,15 +150,19 @@ class LatentLabel(AbstractDetector):
             n_repeats=self.n_repeats,
             random_state=self.random_state,
         )
-        posterior, p_clean, alone = self._judge(data, rows, found, classifier)
+        posterior, alone = self._judge(data, rows, found, classifier)
         self.noise_matrix_ = found.noise_matrix
+        tempering = Tempering.fit(alone)
+        alone = tempering(alone)
         self.model_p_clean_: FloatArray = np.full(data.n_rows, np.nan)
         self.model_p_clean_[data.rows] = alone
         flagged = largest_expected_f1(alone)
         cut = midway(alone, flagged, default=1.0 if flagged.all() else -1.0)
-        self.scorer_ = LatentLabelScorer(classifier, found.model, cut)
-        if known is not None:
-            flagged = np.where(known >= 0, known != data.labels, flagged)
+        self.scorer_ = LatentLabelScorer(classifier, found.model, tempering, cut)
+        if known is None:
+            return Detection(alone, flagged, posterior, alone)
+        flagged = np.where(known >= 0, known != data.labels, flagged)
+        p_clean = np.where(known >= 0, (known == data.labels).astype(float), alone)
         return Detection(p_clean, flagged, posterior, p_clean)
 
     def _fitted_rows(self, data: FitData, known: IntArray | None) -> IntArray:
@@ -168,21 +176,16 @@ class LatentLabel(AbstractDetector):
 
     def _judge(
         self, data: FitData, rows: IntArray, found: LatentLabels, classifier: TextClassifier
-    ) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Posterior (N, K), clean probability (N,), and that without a row's own known label."""
+    ) -> tuple[FloatArray, FloatArray]:
+        """Posterior (N, K), and clean probability (N,) without a row's own known label."""
         labels = data.labels
         if len(rows) == len(labels):
-            return found.posterior, found.p_clean, found.model_p_clean
+            return found.posterior, found.model_p_clean
         posterior, alone = probabilities(len(labels), data.n_classes), np.empty(len(labels))
         for part in chunks(*posterior.shape):
             x, at = data.features[part], np.arange(part.stop - part.start)
             logits = classifier.logits(torch.as_tensor(x)).numpy()
             judged = found.model.posterior(x, labels[part], logits)
             posterior[part], alone[part] = judged, judged[at, labels[part]]
-        p_clean = alone.copy()
-        posterior[rows], p_clean[rows], alone[rows] = (
-            found.posterior,
-            found.p_clean,
-            found.model_p_clean,
-        )
-        return posterior, p_clean, alone
+        posterior[rows], alone[rows] = found.posterior, found.model_p_clean
+        return posterior, alone

@@ -11,6 +11,7 @@ from ..core.validation import BoolArray, FloatArray, IntArray
 from ..losses import make_loss
 from ..prompts import TextClassifier
 from ..selection.latent_model import LatentModel
+from ..selection.tempering import Tempering
 from .base import Detection
 
 
@@ -35,19 +36,22 @@ class LatentLabelScorer:
     classifier : TextClassifier
         Zero-shot.
     model : LatentModel
+    tempering : Tempering
+        Of the clean probabilities.
     cut : float
         Rows whose clean probability is at most this are flagged.
     """
 
     classifier: TextClassifier
     model: LatentModel
+    tempering: Tempering
     cut: float
 
     def __call__(self, features: FloatArray, labels: IntArray) -> Detection:
         """See `Scorer`."""
         logits = self.classifier.logits(torch.as_tensor(features)).numpy()
         posterior = self.model.posterior(features, labels, logits)
-        p_clean = posterior[np.arange(len(labels)), labels]
+        p_clean = self.tempering(posterior[np.arange(len(labels)), labels])
         return Detection(p_clean, p_clean <= self.cut, posterior, p_clean)
 
 

@@ -57,10 +57,11 @@ def expectation(summary: dict[str, Any], n_issues: int) -> str:
     parts = []
     if is_number(precision) and n_issues:
         truly = count(round(precision * n_issues))
-        parts.append(
-            f"About {truly} of the {count(n_issues)} flagged labels ({percent(precision)}) "
-            "should be truly wrong."
-        )
+        share, interval = percent(precision), expected.get("precision_interval")
+        if isinstance(interval, list):
+            share += f"; {percent(interval[0])} to {percent(interval[1])}"
+        flagged = f"the {count(n_issues)} flagged labels ({share})"
+        parts.append(f"About {truly} of {flagged} should be truly wrong.")
     if is_number(recall):
         parts.append(f"The flags should cover about {percent(recall)} of all wrong labels.")
     if not parts:

@@ -104,8 +104,11 @@ def scan_streamed(
     shutil.rmtree(stage, ignore_errors=True)
     stage.mkdir(parents=True)
     with sieve._timed("write"):
-        spread = getattr(sieve.detector_, "rate_logit_sd", None)
-        tally = _write_issues(issues, stage, Tally(names, spread, wanted.budget or 0))
+        rate, precision = (
+            getattr(sieve.detector_, f"{name}_logit_sd", None) for name in ("rate", "precision")
+        )
+        counts = Tally(names, rate, precision, n_first=wanted.budget or 0)
+        tally = _write_issues(issues, stage, counts)
         if tally.n_images != found.n_rows:
             raise InputError(f"{tally.n_images:,} rows were scored, but {found.n_rows:,} were read")
         for note in found.notes():

@@ -20,7 +20,7 @@ class Tally:
     ----------
     class_names : tuple of str
         K names.
-    rate_logit_sd : float, optional
+    rate_logit_sd, precision_logit_sd : float, optional
         Of the detector; see `ErrorEstimate`.
     n_first : int
         Rows to look at first that are kept whole: the lowest label scores, flagged or not.
@@ -32,11 +32,13 @@ class Tally:
         self,
         class_names: tuple[str, ...],
         rate_logit_sd: float | None = None,
+        precision_logit_sd: float | None = None,
+        *,
         n_first: int = 0,
         n_worst: int = 1000,
     ):
         self.class_names, self.n_first, self.n_worst = class_names, n_first, n_worst
-        self.rate_logit_sd = rate_logit_sd
+        self.rate_logit_sd, self.precision_logit_sd = rate_logit_sd, precision_logit_sd
         self.n_images = self.n_unreadable = self.n_unlabeled = 0
         self.actions: Counter[str] = Counter()
         self.pairs: Counter[tuple[int, int]] = Counter()
@@ -77,20 +79,22 @@ class Tally:
 
     def budget(self) -> dict[str, Any]:
         """What the first rows should hold; see `sieve.cuts.budget_figures`."""
-        n = len(self.first)
-        if not self.has_probabilities:
-            return {"n": n, "errors": None, "precision": None, "recall": None}
-        errors, total = float((1.0 - self.first["p_clean"]).sum()), float(self.doubt.sum())
-        recall = errors / total if total > 0 else 0.0
-        return {"n": n, "errors": errors, "precision": errors / n, "recall": recall}
+        wrong = 1.0 - self.first["p_clean"].to_numpy(dtype=float)
+        n, total = len(wrong), float(self.doubt.sum())
+        if not self.has_probabilities or not n:
+            unknown = ("errors", "precision", "interval", "recall")
+            return {"n": n, **dict.fromkeys(unknown)}
+        figures = expected_cuts(wrong, [n], self.precision_logit_sd)[0]
+        return figures | {"recall": figures["errors"] / total if total > 0 else 0.0}
 
-    def _cuts(self, wrong: np.ndarray) -> list[dict[str, float]]:
+    def _cuts(self, wrong: np.ndarray) -> list[dict[str, Any]]:
         """Expected figures at shares of the list, worst label score first."""
         if not self.has_probabilities:
             return []
         order = np.argsort(np.concatenate(self.scores), kind="stable")
         flagged = int(np.concatenate(self.flagged).sum())
-        return expected_cuts(wrong[order], cut_sizes(len(order), flagged))
+        sizes = cut_sizes(len(order), flagged)
+        return expected_cuts(wrong[order], sizes, self.precision_logit_sd)
 
     def summary(self, matrix: np.ndarray, notes: tuple[str, ...]) -> dict[str, Any]:
         """The content of summary.json, with the keys that `sieve.summarize` has."""
@@ -99,7 +103,7 @@ class Tally:
         nothing: dict[str, dict[str, float] | None] = dict.fromkeys(
             ("reviewed_flagged", "reviewed_unflagged")
         )
-        told = (self.has_probabilities, nothing, self.rate_logit_sd)
+        told = (self.has_probabilities, nothing, self.rate_logit_sd, self.precision_logit_sd)
         found = ErrorEstimate(wrong, flagged, decided, *told)
         names = self.class_names
         per_class = [

@@ -10,7 +10,7 @@ from ..core.exceptions import InputError
 from ..core.validation import FloatArray, IntArray, check_number
 from ..detectors import AbstractDetector
 from .decisions import HeldLabels
-from .estimates import estimate_errors
+from .estimates import estimate_errors, share_interval
 
 SHARES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
 
@@ -25,17 +25,21 @@ def review_order(detector: AbstractDetector, held: HeldLabels | None = None) -> 
     return rows[np.argsort(scores[rows], kind="stable")]
 
 
-def wrong_in_order(detector: AbstractDetector, held: HeldLabels | None = None) -> FloatArray | None:
-    """Error probabilities of `review_order`; None where the detector has none."""
+def wrong_in_order(
+    detector: AbstractDetector, held: HeldLabels | None = None
+) -> tuple[FloatArray, float | None] | None:
+    """Error probabilities of `review_order` and the model's error; None without probabilities."""
     found = estimate_errors(detector, held)
     if not found.has_probabilities:
         return None
     wrong = np.full(len(detector.label_score_), np.nan)
     wrong[~np.isnan(detector.label_score_)] = found.wrong
-    return wrong[review_order(detector, held)]
+    return wrong[review_order(detector, held)], found.error_of(found.precision_logit_sd)
 
 
-def expected_cuts(wrong: FloatArray, sizes: list[int]) -> list[dict[str, float]]:
+def expected_cuts(
+    wrong: FloatArray, sizes: list[int], error: float | None = None
+) -> list[dict[str, Any]]:
     """What the first rows of a list should hold.
 
     Parameters
@@ -44,36 +48,37 @@ def expected_cuts(wrong: FloatArray, sizes: list[int]) -> list[dict[str, float]]
         Error probabilities in the order of the list.
     sizes : list of int
         Lengths of the cuts; those beyond M are cut to M.
+    error : float, optional
+        How far off the log-odds of the precision may be, see `share_interval`.
 
     Returns
     -------
     list of dict
-        ``n`` rows with ``errors`` among them, ``precision`` (their share) and ``recall`` (the share
-        of all errors of the list), all expected.
+        ``n`` rows with ``errors`` among them, ``precision`` (their share) with its ``interval``
+        (None without `error`) and ``recall`` (the share of all errors of the list), all expected.
 
     Examples
     --------
     >>> expected_cuts(np.array([1.0, 0.5, 0.0, 0.5]), [2])
-    [{'n': 2, 'errors': 1.5, 'precision': 0.75, 'recall': 0.75}]
+    [{'n': 2, 'errors': 1.5, 'precision': 0.75, 'interval': None, 'recall': 0.75}]
     """
     sums, total = np.cumsum(wrong), float(wrong.sum())
     found = []
     for n in sorted({min(size, len(wrong)) for size in sizes if size > 0 and len(wrong)}):
         errors = float(sums[n - 1])
         recall = errors / total if total > 0 else 0.0
-        found.append({"n": n, "errors": errors, "precision": errors / n, "recall": recall})
+        precision = {"precision": errors / n, "interval": share_interval(wrong[:n], error)}
+        found.append({"n": n, "errors": errors, **precision, "recall": recall})
     return found
 
 
-def cut_figures(
-    detector: AbstractDetector, held: HeldLabels | None = None
-) -> list[dict[str, float]]:
+def cut_figures(detector: AbstractDetector, held: HeldLabels | None = None) -> list[dict[str, Any]]:
     """Expected figures at shares of the list and at the flagged set's size; empty if unknown."""
-    wrong = wrong_in_order(detector, held)
-    if wrong is None:
+    known = wrong_in_order(detector, held)
+    if known is None:
         return []
     flagged = detector.is_label_issue_[review_order(detector, held)]
-    return expected_cuts(wrong, cut_sizes(len(wrong), int(flagged.sum())))
+    return expected_cuts(known[0], cut_sizes(len(flagged), int(flagged.sum())), known[1])
 
 
 def cut_sizes(n_rows: int, n_flagged: int) -> list[int]:
@@ -99,7 +104,7 @@ def budget_figures(
     -------
     dict
         ``rows`` (in order), ``n`` and, None where the detector has no probabilities, ``errors``,
-        ``precision`` and ``recall``.
+        ``precision``, its ``interval`` and ``recall``.
 
     Raises
     ------
@@ -110,7 +115,8 @@ def budget_figures(
     rows = review_order(detector, held)[:budget]
     if not len(rows):
         raise InputError("there is nothing to spend a budget on: every judged label is decided")
-    wrong = wrong_in_order(detector, held)
-    unknown = {"n": len(rows), "errors": None, "precision": None, "recall": None}
-    figures = unknown if wrong is None else expected_cuts(wrong, [len(rows)])[0]
+    known = wrong_in_order(detector, held)
+    figures = dict.fromkeys(("n", "errors", "precision", "interval", "recall")) | {"n": len(rows)}
+    if known is not None:
+        figures = expected_cuts(known[0], [len(rows)], known[1])[0]
     return {"rows": rows.tolist(), **figures}

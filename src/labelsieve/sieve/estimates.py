@@ -55,6 +55,8 @@ class ErrorEstimate:
     rate_logit_sd : float or None
         How far off the detector's noise rate was on label sets with a known truth: the standard
         deviation of its log-odds. None where that was not measured.
+    precision_logit_sd : float or None
+        The same for the expected precision of the worst labels.
     """
 
     wrong: FloatArray
@@ -63,6 +65,18 @@ class ErrorEstimate:
     has_probabilities: bool
     corrections: dict[str, dict[str, float] | None]
     rate_logit_sd: float | None = None
+    precision_logit_sd: float | None = None
+
+    def error_of(self, measured: float | None) -> float | None:
+        """The standard deviation s of log-odds after decisions; None where it was not measured.
+
+        Before decided rows i were seen the log-odds had the variance s^2, afterwards
+        1 / (1 / s^2 + sum_i w_i (1 - w_i)).
+        """
+        if measured is None:
+            return None
+        told = sum(c["information"] for c in self.corrections.values() if c is not None)
+        return (1.0 / measured**2 + told) ** -0.5
 
 
 def estimate_errors(detector: AbstractDetector, held: HeldLabels | None = None) -> ErrorEstimate:
@@ -102,9 +116,9 @@ def estimate_errors(detector: AbstractDetector, held: HeldLabels | None = None) 
                     "shift": shift,
                     "information": float((before[looked_at] * (1 - before[looked_at])).sum()),
                 }
-    measured = getattr(detector, "rate_logit_sd", None)
+    measured = (getattr(detector, f"{name}_logit_sd", None) for name in ("rate", "precision"))
     complete = bool(known[~decided].all())
-    return ErrorEstimate(wrong, flagged, decided, complete, corrections, measured)
+    return ErrorEstimate(wrong, flagged, decided, complete, corrections, *measured)
 
 
 def intercept_shift(probabilities: FloatArray, outcomes: FloatArray) -> float:
@@ -136,8 +150,7 @@ def noise_rate(found: ErrorEstimate) -> dict[str, Any]:
     """The share of wrong labels, with an interval.
 
     The interval adds the variance of a finite sample to that of an error of the model, whose size
-    was measured (`rate_logit_sd`, s) and which decided rows i make smaller: before they were seen
-    the log-odds of the rate had the variance s^2, afterwards 1 / (1 / s^2 + sum_i w_i (1 - w_i)).
+    was measured (`rate_logit_sd`) and which decided rows make smaller (`ErrorEstimate.error_of`).
     """
     n, rate = len(found.wrong), float(found.wrong.mean())
     rest = found.wrong[~found.decided]
@@ -167,24 +180,63 @@ def noise_rate(found: ErrorEstimate) -> dict[str, Any]:
 
 def _model_variance(found: ErrorEstimate, rest: FloatArray, n: int) -> float:
     """Variance of the rate by the model's error, in rows that nobody decided."""
-    if found.rate_logit_sd is None:
+    error = found.error_of(found.rate_logit_sd)
+    if error is None:
         return 0.0
-    told = sum(c["information"] for c in found.corrections.values() if c is not None)
-    variance = 1.0 / (1.0 / found.rate_logit_sd**2 + told)
     slope = float(rest.mean() * (1 - rest.mean())) * len(rest) / n
-    return variance * slope**2
+    return (error * slope) ** 2
 
 
-def expected(found: ErrorEstimate) -> dict[str, float | None]:
-    """Expected precision and recall of the flagged set; None without probabilities."""
+def expected(found: ErrorEstimate) -> dict[str, Any]:
+    """Expected precision (with an interval) and recall of the flagged set.
+
+    None without probabilities; the interval also where the error of the model was not measured.
+    """
     if not found.has_probabilities:
-        return {"precision": None, "recall": None, "n_errors": None}
-    hits, total = float(found.wrong[found.flagged].sum()), float(found.wrong.sum())
+        names = ("precision", "precision_interval", "recall", "n_errors")
+        return dict.fromkeys(names)
+    wrong, total = found.wrong[found.flagged], float(found.wrong.sum())
+    error = found.error_of(found.precision_logit_sd)
     return {
-        "precision": hits / int(found.flagged.sum()) if found.flagged.any() else None,
-        "recall": hits / total if total > 0 else None,
+        "precision": float(wrong.mean()) if len(wrong) else None,
+        "precision_interval": share_interval(wrong, error),
+        "recall": float(wrong.sum()) / total if total > 0 else None,
         "n_errors": total,
     }
+
+
+def share_interval(wrong: FloatArray, error: float | None) -> list[float] | None:
+    """Where the share of wrong labels among some rows lies, with the confidence of a scan.
+
+    On the scale of log-odds, with the variance of a finite sample and that of the model's error.
+
+    Parameters
+    ----------
+    wrong : ndarray, shape (M,)
+        Error probabilities; 0 or 1 in decided rows.
+    error : float or None
+        Standard deviation of the log-odds by the model's error.
+
+    Returns
+    -------
+    list of float or None
+        None without rows or without a measured error.
+
+    Examples
+    --------
+    >>> [round(x, 2) for x in share_interval(np.full(400, 0.5), 0.7)]
+    [0.24, 0.76]
+    """
+    if error is None or not len(wrong):
+        return None
+    exact, open_share = float(wrong.mean()), float(((wrong > 0) & (wrong < 1)).mean())
+    if not open_share:  # nothing is left to doubt
+        return [exact, exact]
+    share = min(max(exact, LEAST), 1.0 - LEAST)
+    sampling = float((wrong * (1 - wrong)).sum()) / (len(wrong) * share * (1 - share)) ** 2
+    half = Z * math.sqrt(sampling + (error * open_share) ** 2)
+    low, high = expit(logit(share) + np.array([-half, half]))
+    return [min(float(low), exact), max(float(high), exact)]
 
 
 def decided_figures(found: ErrorEstimate, held: HeldLabels | None) -> dict[str, Any] | None:

@@ -16,9 +16,11 @@ def promises(summary: dict[str, Any]) -> list[str]:
     lines = []
     budget = summary.get("budget")
     if budget and budget["errors"] is not None:
+        low, high = budget["interval"] or (None, None)
+        between = "" if low is None else f" ({low * budget['n']:,.0f} to {high * budget['n']:,.0f})"
         lines.append(
             f"the first {budget['n']:,} of the list (first.csv) should hold about "
-            f"{budget['errors']:,.0f} wrong labels, {budget['recall']:.0%} of all"
+            f"{budget['errors']:,.0f} wrong labels{between}, {budget['recall']:.0%} of all"
         )
     elif budget:
         lines.append(f"first.csv lists the {budget['n']:,} worst; this detector cannot say more")
