@@ -37,6 +37,7 @@ def test_mapped_arrays_and_small_chunks_give_the_same_table(
     if name == "latent-label":  # beyond a size another fit is used
         monkeypatch.setattr(latent_label, "MOST_ROWS", 40)
         plain = judged()
+        monkeypatch.setattr(latent_label, "CHUNK_BYTES", 7 * 8 * 4)
     monkeypatch.setattr(arrays, "SHARE_OF_MEMORY", 0.0)
     monkeypatch.setattr(arrays.chunks, "__defaults__", (7 * 8 * 4,))
     large = judged()

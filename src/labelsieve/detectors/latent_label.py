@@ -26,6 +26,9 @@ MOST_ROWS = 100_000
 MOST_WORK = 1e10
 """The same for rows times columns times classes: with 512 columns, from 195 classes on."""
 
+CHUNK_BYTES = 1 << 26
+"""Of the rows judged at a time, of which several arrays are needed at once."""
+
 
 class LatentLabel(AbstractDetector):
     """Posterior of the true label from zero-shot and out-of-fold evidence and given labels.
@@ -182,7 +185,7 @@ class LatentLabel(AbstractDetector):
         if len(rows) == len(labels):
             return found.posterior, found.model_p_clean
         posterior, alone = probabilities(len(labels), data.n_classes), np.empty(len(labels))
-        for part in chunks(*posterior.shape):
+        for part in chunks(len(labels), data.n_classes, CHUNK_BYTES):
             x, at = data.features[part], np.arange(part.stop - part.start)
             logits = classifier.logits(torch.as_tensor(x)).numpy()
             judged = found.model.posterior(x, labels[part], logits)
