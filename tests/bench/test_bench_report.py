@@ -86,6 +86,12 @@ def test_failed_and_missing_cells_are_listed():
         ["d | x | m | a", "2", "was not run"],
     ]
     assert "one seed" in merit_tables(table)[0].note
+    table.loc[0, "status"] = "missing"
+    assert [e.text for e in failure_table(table).rows[0]] == [
+        "d | x | m | a",
+        "1, 2",
+        "was not run",
+    ]
 
 
 def test_costs_and_labels():

@@ -140,12 +140,10 @@ def failure_table(results: pd.DataFrame) -> Table | None:
     bad: Any = results[results["status"] != "ok"]
     if not len(bad):
         return None
-    rows = [
-        [
-            Entry(" | ".join(str(row[name]) for name in ("data", "noise", "model", "method"))),
-            Entry(str(row["seed"])),
-            Entry(row["error"] if row["status"] == "failed" else "was not run"),
-        ]
-        for _, row in bad.iterrows()
-    ]
-    return Table(f"{len(bad)} cells without a result", ["cell", "seed", "why"], rows)
+    seeds: dict[tuple[str, str], list[str]] = {}
+    for _, row in bad.iterrows():
+        cell = " | ".join(str(row[name]) for name in ("data", "noise", "model", "method"))
+        why = str(row["error"]) if row["status"] == "failed" else "was not run"
+        seeds.setdefault((cell, why), []).append(str(row["seed"]))
+    rows = [[Entry(cell), Entry(", ".join(of)), Entry(why)] for (cell, why), of in seeds.items()]
+    return Table(f"{len(bad)} cells without a result", ["cell", "seeds", "why"], rows)
