@@ -16,7 +16,8 @@ from labelsieve.detectors.dual_prompt_losses import (
     dual_prompt_losses,
     fitted_scale,
 )
-from labelsieve.detectors.dual_prompts import LONGEST_GRADIENT, DualPrompts
+from labelsieve.detectors.dual_prompt_training import LONGEST_GRADIENT
+from labelsieve.detectors.dual_prompts import DualPrompts
 from labelsieve.tuners import load_tuner
 from labelsieve.visual_tuning import VISUAL_TUNINGS
 from problems import clustered_features, write_colour_tree
