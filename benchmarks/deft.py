@@ -58,9 +58,10 @@ ADAPTED = ("label-match", "small-loss mixture", "dual-prompts none", *FEW_TUNED)
 # The order: (which models, label sets, methods, phase 2 too). Later lines fill what is left.
 PHOTO, OTHERS, ALL = slice(0, 1), slice(1, None), slice(None)
 PLAN: tuple[tuple[slice, tuple[str, ...], tuple[str, ...], bool], ...] = (
+    (PHOTO, FIRST_CASES, CHEAP, False),
     (PHOTO, FIRST_CASES, CHEAP + TUNED, False),
-    (PHOTO, CASES, CHEAP, False),
     (PHOTO, FIRST_CASES, ADAPTED, True),
+    (PHOTO, CASES, CHEAP, False),
     (PHOTO, FIRST_CASES, BASELINES[:3] + PARADIGMS[::3], False),
     (OTHERS, CASES, CHEAP, False),
     (PHOTO, CASES, FEW_TUNED, False),

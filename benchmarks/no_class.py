@@ -3,7 +3,8 @@
 Images of another data set are mixed in under random labels, next to symmetric noise on the host's
 own labels. Among the rows whose label is wrong, each score ranks the foreign ones: the largest
 margin of the dual prompts over classes (the negative prompt wins everywhere where it is below 0),
-the distance to the nearest neighbours, and the largest zero-shot cosine.
+the distance to the nearest neighbours, how much the labels of these differ, and the largest
+zero-shot cosine.
 
     python benchmarks/no_class.py
 """
@@ -40,9 +41,9 @@ def mixture(shared: Path, host: str, foreign: str, backbone, args, seed: int):
         if name == host and args.classes < len(images.class_names):
             images = images.subset(images.given_labels < args.classes)
             images = images.with_labels(images.given_labels, images.class_names[: args.classes])
+        images = images.subset(np.sort(generator.permutation(len(images))[:n]))
         found = extract_features(images, backbone, cache=FeatureCache()).features
-        rows = np.sort(generator.permutation(len(images))[:n])
-        parts.append((images, found[rows], images.given_labels[rows]))
+        parts.append((images, found, images.given_labels))
     (images, inside, truth), (_, outside, _) = parts
     k = len(images.class_names)
     noisy = inject_noise(truth, k, kind="symmetric", rate=args.rate, random_state=seed).labels
@@ -52,18 +53,24 @@ def mixture(shared: Path, host: str, foreign: str, backbone, args, seed: int):
     return np.vstack([inside, outside]), labels, images, is_foreign, is_mislabeled
 
 
-def neighbour_distance(features: np.ndarray) -> np.ndarray:
-    """Mean cosine distance to the nearest neighbours, (N,)."""
+def neighbour_scores(features: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """Mean cosine distance to the nearest neighbours, and how much their labels differ, (N,)."""
     similarity = features @ features.T
     np.fill_diagonal(similarity, -np.inf)
-    return 1 - np.partition(similarity, -NEIGHBOURS, axis=1)[:, -NEIGHBOURS:].mean(axis=1)
+    nearest = np.argsort(-similarity, axis=1)[:, :NEIGHBOURS]
+    distance = 1 - np.take_along_axis(similarity, nearest, axis=1).mean(axis=1)
+    counts = (labels[nearest][:, :, None] == np.arange(labels.max() + 1)).sum(axis=1)
+    return {
+        "neighbour distance": distance,
+        "disagreement of neighbours": 1 - counts.max(axis=1) / NEIGHBOURS,
+    }
 
 
 def measure(args) -> list[dict]:
     """One record a model, host and seed."""
     records = []
     for model in args.models:
-        backbone = load_backbone(str(args.shared / "models" / model))
+        backbone = load_backbone(str(model))
         for title, (host, foreign) in HOSTS.items():
             for seed in range(args.seeds):
                 x, y, images, is_foreign, is_mislabeled = mixture(
@@ -76,12 +83,12 @@ def measure(args) -> list[dict]:
                 cosine = x @ zero_shot_classifier(backbone, images.prompt_names).weights.numpy().T
                 scores = {
                     "largest margin of dual prompts": -detector.largest_margin_,
-                    "neighbour distance": neighbour_distance(x),
+                    **neighbour_scores(x, y),
                     "largest zero-shot cosine": -cosine.max(axis=1),
                 }
                 dropped = detector.fits_no_class_
                 record = {
-                    "model": model,
+                    "model": model.name,
                     "data": title,
                     "seed": seed,
                     "n_dropped": int(dropped.sum()),
@@ -122,8 +129,10 @@ def markdown(records: list[dict], args) -> str:
 def main() -> None:
     """Parse, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--shared", type=Path, default=Path("../shared"))
-    parser.add_argument("--models", nargs="+", default=["mini-vlm-photo", "mini-vlm-tin"])
+    shared = Path("../shared")
+    parser.add_argument("--shared", type=Path, default=shared)
+    models = [shared / "models" / name for name in ("mini-vlm-photo", "mini-vlm-tin")]
+    parser.add_argument("--models", nargs="+", type=Path, default=models)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--foreign", type=int, default=200)
