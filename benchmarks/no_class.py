@@ -66,41 +66,44 @@ def neighbour_scores(features: np.ndarray, labels: np.ndarray) -> dict[str, np.n
     }
 
 
-def measure(args) -> list[dict]:
-    """One record a model, host and seed."""
-    records = []
+def measure(args) -> None:
+    """One record a model, host and seed; those that are in the file already are kept."""
+    path = args.out.with_suffix(".json")
+    records = json.loads(path.read_text()) if path.exists() else []
+    known = {(r["model"], r["data"], r["seed"]) for r in records}
     for model in args.models:
-        backbone = load_backbone(str(model))
-        for title, (host, foreign) in HOSTS.items():
+        for title in HOSTS:
             for seed in range(args.seeds):
-                x, y, images, is_foreign, is_mislabeled = mixture(
-                    args.shared, host, foreign, backbone, args, seed
-                )
-                detector = DETECTORS.get("dual-prompts")(
-                    backbone, class_names=images.prompt_names, random_state=seed
-                ).fit(ImageFeatures(x), y)
-                wrong = is_foreign | is_mislabeled
-                cosine = x @ zero_shot_classifier(backbone, images.prompt_names).weights.numpy().T
-                scores = {
-                    "largest margin of dual prompts": -detector.largest_margin_,
-                    **neighbour_scores(x, y),
-                    "largest zero-shot cosine": -cosine.max(axis=1),
-                }
-                dropped = detector.fits_no_class_
-                record = {
-                    "model": model.name,
-                    "data": title,
-                    "seed": seed,
-                    "n_dropped": int(dropped.sum()),
-                }
-                record["share of foreign dropped"] = float(dropped[is_foreign].mean())
-                record["share of mislabeled dropped"] = float(dropped[is_mislabeled].mean())
-                record["share of clean dropped"] = float(dropped[~wrong].mean())
-                for name, score in scores.items():
-                    record[f"AUROC {name}"] = float(roc_auc_score(is_foreign[wrong], score[wrong]))
-                records.append(record)
-                print(record, flush=True)
-    return records
+                if (model.name, title, seed) in known:
+                    continue
+                found = figures(load_backbone(str(model)), title, seed, args)
+                records.append({"model": model.name, "data": title, "seed": seed} | found)
+                print(records[-1], flush=True)
+                path.write_text(json.dumps(records, indent=1) + "\n")
+                args.out.with_suffix(".md").write_text(markdown(records, args) + "\n")
+
+
+def figures(backbone, title: str, seed: int, args) -> dict[str, float]:
+    """How well each score tells foreign images from mislabeled ones."""
+    x, y, images, is_foreign, is_mislabeled = mixture(
+        args.shared, *HOSTS[title], backbone, args, seed
+    )
+    detector = DETECTORS.get("dual-prompts")(
+        backbone, class_names=images.prompt_names, random_state=seed
+    ).fit(ImageFeatures(x), y)
+    wrong = is_foreign | is_mislabeled
+    cosine = x @ zero_shot_classifier(backbone, images.prompt_names).weights.numpy().T
+    scores = {
+        "largest margin of dual prompts": -detector.largest_margin_,
+        **neighbour_scores(x, y),
+        "largest zero-shot cosine": -cosine.max(axis=1),
+    }
+    dropped = detector.fits_no_class_
+    rows = {"foreign": is_foreign, "mislabeled": is_mislabeled, "clean": ~wrong}
+    record = {f"share of {name} dropped": float(dropped[at].mean()) for name, at in rows.items()}
+    for name, score in scores.items():
+        record[f"AUROC {name}"] = float(roc_auc_score(is_foreign[wrong], score[wrong]))
+    return record
 
 
 def markdown(records: list[dict], args) -> str:
@@ -114,14 +117,14 @@ def markdown(records: list[dict], args) -> str:
         f"--foreign {args.foreign} --classes {args.classes} --rate {args.rate}`. {args.images:,} "
         f"images of the (at most {args.classes}) first classes of the host with "
         f"symmetric noise of {args.rate:.0%}, {args.foreign:,} images of the other data set under "
-        f"random labels; mean ± standard deviation over {args.seeds} seeds. AUROC: foreign against "
-        "mislabeled images of the host, 0.5 is chance. Dual prompts on frozen features.",
+        f"random labels; mean ± standard deviation (n - 1) over {args.seeds} seeds. AUROC: foreign "
+        "against mislabeled images of the host, 0.5 is chance. Dual prompts on frozen features.",
         "",
         "| model | data | " + " | ".join(columns) + " |",
         "|---" * (len(columns) + 2) + "|",
     ]
     for (model, data), group in table.groupby(["model", "data"], sort=False):
-        cells = [f"{group[c].mean():.3f} ± {group[c].std(ddof=0):.3f}" for c in columns]
+        cells = [f"{group[c].mean():.3f} ± {group[c].std():.3f}" for c in columns]
         lines.append(f"| {model} | {data} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -139,10 +142,7 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=20, help="first classes of the host")
     parser.add_argument("--rate", type=float, default=0.2)
     parser.add_argument("-o", "--out", type=Path, default=Path("docs/results/no-class"))
-    args = parser.parse_args()
-    records = measure(args)
-    args.out.with_suffix(".json").write_text(json.dumps(records, indent=1) + "\n")
-    args.out.with_suffix(".md").write_text(markdown(records, args) + "\n")
+    measure(parser.parse_args())
 
 
 if __name__ == "__main__":
