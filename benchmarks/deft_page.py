@@ -41,7 +41,7 @@ def write_page(records: Records, out: Path, about: str) -> None:
     )
     draw_reliability(records, out.with_name(f"{out.name}-reliability.svg"))
     lines = ["# DeFT on small models", "", about, ""]
-    lines += ["Why the order is as it is, in words: [dual-prompts](../detectors/dual-prompts.md).", ""]
+    lines += ["Why the order is as it is: [dual-prompts](../detectors/dual-prompts.md).", ""]
     lines += order(table)
     for model, of_model in table.groupby("model", sort=False):
         lines += [f"## {model}", ""]
