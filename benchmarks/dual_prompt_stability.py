@@ -20,13 +20,15 @@ from unittest.mock import patch
 import numpy as np
 import pandas as pd
 import torch
-from deft import label_sets
+from deft import label_set
 
 from labelsieve.backbones import FeatureCache, extract_features, load_backbone
 from labelsieve.bench.demo import write_digits
 from labelsieve.bench.metrics import clean_set_metrics, detection_metrics
 from labelsieve.data import inject_noise, load_images
-from labelsieve.detectors import dual_prompt_losses, dual_prompts
+from labelsieve.detectors import dual_prompt_losses as losses
+from labelsieve.detectors import dual_prompt_training as training
+from labelsieve.detectors.dual_prompts import DualPrompts
 
 STARTS = {"words": "a photo of a", "random": None}
 VARIANTS = {  # whether L_sim is at the fitted scale, whether the positive gradient is shortened
@@ -64,16 +66,16 @@ def problems(args, seed: int):
     yield "mini-glyph, digits symmetric 0.3", *digits(seed)
     for model in MODELS:
         backbone = load_backbone(str(args.shared / "models" / model))
-        for case, images, truth in label_sets(args.shared, args.images, 10, seed):
-            if case in CASES:
-                features = extract_features(images, backbone, cache=FeatureCache())
-                yield f"{model}, {case}", backbone, features, images, truth
+        for case in CASES:
+            images, truth = label_set(args.shared, case, seed, args.images, 10)
+            features = extract_features(images, backbone, cache=FeatureCache())
+            yield f"{model}, {case}", backbone, features, images, truth
 
 
 def run(backbone, features, images, truth, start: str, variant: str, seed: int) -> dict:
     """One fit, judged by held-out given labels and by the truth."""
     held = np.arange(len(truth)) % 10 == 9
-    detector = dual_prompts.DualPrompts(
+    detector = DualPrompts(
         backbone, class_names=images.prompt_names, initial_text=STARTS[start], random_state=seed
     )
     given, x = images.given_labels, features.features
@@ -81,10 +83,10 @@ def run(backbone, features, images, truth, start: str, variant: str, seed: int) 
     with contextlib.ExitStack() as published:
         if not at_fitted_scale:
             published.enter_context(
-                patch.object(dual_prompt_losses, "fitted_scale", lambda z, y: torch.ones(()))
+                patch.object(losses, "fitted_scale", lambda z, y: torch.ones(()))
             )
         if not short:
-            published.enter_context(patch.object(dual_prompts, "LONGEST_GRADIENT", math.inf))
+            published.enter_context(patch.object(training, "LONGEST_GRADIENT", math.inf))
         detector.fit(x[~held], given[~held])
     wrong = (given != truth)[~held]
     guess = detector.classifier_.predict_proba(x[held]).argmax(axis=1)

@@ -8,6 +8,7 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch.nn.functional import cross_entropy
 
+from labelsieve.backbones import load_backbone
 from labelsieve.bench.demo import write_digits
 from labelsieve.core.exceptions import InputError
 from labelsieve.data import inject_noise, load_images
@@ -16,7 +17,8 @@ from labelsieve.detectors.dual_prompt_losses import (
     dual_prompt_losses,
     fitted_scale,
 )
-from labelsieve.detectors.dual_prompts import LONGEST_GRADIENT, DualPrompts
+from labelsieve.detectors.dual_prompt_training import LONGEST_GRADIENT
+from labelsieve.detectors.dual_prompts import DualPrompts
 from labelsieve.tuners import load_tuner
 from labelsieve.visual_tuning import VISUAL_TUNINGS
 from problems import clustered_features, write_colour_tree
@@ -149,6 +151,20 @@ def test_a_batch_without_selection_gives_zero_not_nan():
     assert similarity.item() == 0.0
     assert torch.isfinite(dual)
     assert torch.isfinite(positive.grad).all()
+
+
+def test_names_longer_than_the_context_are_cut_and_classes_may_be_small_or_unseen(caplog):
+    """`mini-glyph` has 32 tokens, of which the negative context takes 16."""
+    x, given, _ = clustered_features(30, 3, width=load_backbone("mini-glyph").embed_dim)
+    given = np.where(given == 2, 1, given)
+    given[0] = 3  # a class of one image; class 2 has none
+    names = ("cat", "very " * 60 + "a", "very " * 60 + "b", "x" * 300)
+    found = DualPrompts("mini-glyph", class_names=names, epochs=2).fit(x, given)
+    assert caplog.text.count("too long for prompts") == 3
+    for values in (found.label_score_, found.p_clean_, found.probabilities_):
+        assert np.isfinite(values).all()
+        assert values.min() >= 0
+        assert values.max() <= 1
 
 
 def test_complementary_labels_are_uniform_over_the_others():

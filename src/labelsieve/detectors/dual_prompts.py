@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,27 +10,21 @@ import numpy as np
 import torch
 
 from ..backbones import AbstractBackbone
-from ..core.arrays import chunks, probabilities
 from ..core.exceptions import InputError
 from ..core.random import numpy_generator, torch_generator
 from ..core.validation import IntArray, check_number
-from ..prompts import PromptLearner, TextClassifier, cosines, encode_prompts, encode_together
+from ..prompts import PromptLearner, TextClassifier, encode_prompts, encode_together
 from ..selection.calibration import calibrate_scores, calibration_rows
 from ..tuners.coop import CoOp
 from ..tuners.image_side import ImageSide
 from ..tuners.inputs import FitData, image_features
-from ..tuners.training import AbstractTrainable, TrainingPlan, train
+from ..tuners.training import TrainingPlan, train
 from .base import AbstractDetector, Detection
-from .dual_prompt_losses import complementary_labels, dual_prompt_losses
+from .dual_prompt_margins import Logits, margins
+from .dual_prompt_training import DualPromptTuning
 from .scorers import DualPromptScorer
 
-Logits = Callable[[Any], tuple[torch.Tensor, torch.Tensor]]
-
 MASKS = ("final", "last-epoch")
-# The longest gradient of the positive context. The negative prompts must follow where the positive
-# ones go; a text encoder that is steep in the context would throw the positive ones further in a
-# step than the selection, which the negative ones decide, stays true.
-LONGEST_GRADIENT = 0.03
 
 
 class DualPrompts(AbstractDetector):
@@ -157,7 +151,7 @@ class DualPrompts(AbstractDetector):
         last = module.seen.cpu() if self.mask == "last-epoch" else None
         return self._judge(logits, data.labels, data.n_classes, last)
 
-    def _module(self, data: FitData, backbone: AbstractBackbone) -> _DualPromptTuning:
+    def _module(self, data: FitData, backbone: AbstractBackbone) -> DualPromptTuning:
         generator = numpy_generator(self.random_state)
         prompts = [
             PromptLearner(
@@ -176,7 +170,7 @@ class DualPrompts(AbstractDetector):
             self.visual_tuning_params,
             torch_generator(generator),
         )
-        return _DualPromptTuning(
+        return DualPromptTuning(
             images,
             data,
             *prompts,
@@ -198,7 +192,7 @@ class DualPrompts(AbstractDetector):
         )
 
     def _classifier(
-        self, module: _DualPromptTuning, data: FitData, backbone: AbstractBackbone
+        self, module: DualPromptTuning, data: FitData, backbone: AbstractBackbone
     ) -> CoOp:
         """The positive prompts as a fitted tuner."""
         tuner = CoOp(
@@ -223,7 +217,7 @@ class DualPrompts(AbstractDetector):
         return tuner
 
     def _final_logits(
-        self, module: _DualPromptTuning, data: FitData, backbone: AbstractBackbone
+        self, module: DualPromptTuning, data: FitData, backbone: AbstractBackbone
     ) -> Logits:
         """Of any rows of the unchanged images, with the final parameters: two of shape (B, K)."""
         if module.images.tuning is None:
@@ -239,7 +233,7 @@ class DualPrompts(AbstractDetector):
 
         return logits
 
-    def _scorer(self, module: _DualPromptTuning, backbone: AbstractBackbone) -> DualPromptScorer:
+    def _scorer(self, module: DualPromptTuning, backbone: AbstractBackbone) -> DualPromptScorer:
         """Both prompts as text features, for rows that were not fitted."""
         with torch.no_grad():
             texts = [encode_prompts(backbone, p).cpu() for p in (module.positive, module.negative)]
@@ -250,23 +244,14 @@ class DualPrompts(AbstractDetector):
         self, logits: Logits, labels: IntArray, n_classes: int, seen: torch.Tensor | None
     ) -> Detection:
         """Clean where the positive logit is strictly above the negative one, in chunks of rows."""
-        given, n = torch.as_tensor(labels), len(labels)
-        margin, largest = torch.empty(2, n, dtype=torch.float64)
-        agrees, p = torch.empty(n, dtype=torch.bool), probabilities(n, n_classes)
-        for rows in chunks(n, n_classes):
-            positive, negative = logits(rows)
-            margins = (positive - negative).double()
-            margin[rows] = margins.gather(1, given[rows, None])[:, 0]
-            largest[rows], best = margins.max(dim=1)
-            agrees[rows] = best == given[rows]
-            p[rows] = positive.double().softmax(dim=1).numpy()
+        margin, largest, agrees, p = margins(logits, labels, n_classes)
         margin = margin if seen is None else seen.double()
         clean = margin > 0
         if self.agreement:
             clean &= agrees
         # sigmoid saturates in the tails; a squashed margin keeps their order in 0..1
         score = (0.5 + 0.5 * margin / (1 + margin.abs())).numpy()
-        some = logits(calibration_rows(n))[0].numpy()
+        some = logits(calibration_rows(len(labels)))[0].numpy()
         p_clean, self.noise_matrix_ = calibrate_scores(score, some, labels)
         self.largest_margin_ = largest.numpy()
         self.raw_p_clean_ = np.clip(torch.sigmoid(margin).numpy(), 0, 1)
@@ -277,65 +262,3 @@ class DualPrompts(AbstractDetector):
             p_clean,
             fits_no_class=((largest <= 0) & ~clean).numpy(),
         )
-
-
-class _DualPromptTuning(AbstractTrainable):
-    """Positive and negative prompts against the image features of the training rows."""
-
-    seen: torch.Tensor
-
-    def __init__(
-        self,
-        images: ImageSide,
-        data: FitData,
-        positive: PromptLearner,
-        negative: PromptLearner,
-        *,
-        warmup_epochs: int,
-        warmup_loss: str,
-        agreement: bool,
-    ):
-        super().__init__()
-        self.images = images
-        self.positive = positive
-        self.negative = negative
-        self.backbone = images.backbone
-        self.n_classes = data.n_classes
-        self.warmup_epochs, self.warmup_loss = warmup_epochs, warmup_loss
-        self.agreement = agreement
-        self.labels = torch.as_tensor(data.labels, device=self.backbone.device)
-        self.complementary = self.labels
-        # The margin of each sample's given class at its last visit, in the loop's own view of it.
-        self.register_buffer("seen", torch.zeros(len(data.labels), device=self.backbone.device))
-
-    def logits_of(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scaled similarities of features (B, D) to positive and negative prompts, (B, K)."""
-        scale = self.backbone.logit_scale
-        positive, negative = encode_together(self.backbone, [self.positive, self.negative])
-        return cosines(scale * features, positive), cosines(scale * features.detach(), negative)
-
-    def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
-        """Draw the augmentation and the complementary labels of all rows."""
-        self.images.begin_epoch(generator)
-        self.complementary = complementary_labels(self.labels, self.n_classes, generator)
-
-    def limit_gradients(self) -> None:
-        """See `LONGEST_GRADIENT`."""
-        torch.nn.utils.clip_grad_norm_(self.positive.context, LONGEST_GRADIENT)
-
-    def step(self, rows: torch.Tensor, epoch: int, generator: torch.Generator) -> torch.Tensor:
-        labels = self.labels[rows]
-        positive, negative = self.logits_of(self.images(rows))
-        with torch.no_grad():
-            at = torch.arange(len(rows), device=labels.device)
-            self.seen[rows] = (positive - negative)[at, labels].float()
-        dual, similarity = dual_prompt_losses(
-            positive,
-            negative,
-            labels,
-            self.complementary[rows],
-            warm_up=epoch < self.warmup_epochs,
-            warmup_loss=self.warmup_loss,
-            agreement=self.agreement,
-        )
-        return dual + similarity

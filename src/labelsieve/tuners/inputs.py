@@ -24,6 +24,7 @@ from ..data import LabeledImages
 from ..visual_tuning import AbstractVisualTuning
 
 log = logging.getLogger(__name__)
+BESIDE_A_NAME = 16 + 3  # tokens of a learned context as published, full stop, start and end
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,9 @@ class FitData:
 def words_that_fit(backbone: AbstractBackbone, words: Sequence[str]) -> tuple[str, ...]:
     """Class names cut to the words that leave room for a prompt around them.
 
-    At least half of the context belongs to the name. A cut is logged, since two names that differ
-    only beyond it look alike to the model.
+    Half of the context belongs to the name, less where 16 context tokens, a full stop and the two
+    ends would not fit beside it. A cut is logged, since two names that differ only beyond it look
+    alike to the model.
 
     Parameters
     ----------
@@ -96,10 +98,12 @@ def words_that_fit(backbone: AbstractBackbone, words: Sequence[str]) -> tuple[st
     words : sequence of str
         Class names as they stand in prompts.
     """
-    room, fitting = backbone.context_length // 2, []
+    length, fitting = backbone.context_length, []
+    room = max(1, min(length // 2, length - BESIDE_A_NAME))
     for name in words:
         kept = name
-        while len(backbone.token_ids(kept)) > room:
+        # A name that is cut leaves room for what tells it from its twins below.
+        while len(backbone.token_ids(kept)) > (room if kept == name else room * 3 // 4):
             shorter = kept.rpartition(" ")[0].rstrip() or kept[: len(kept) * 3 // 4]
             kept = shorter
         if kept != name:
