@@ -175,6 +175,38 @@ def test_storage_that_comes_back(waits: list[float]):
     assert waits == pytest.approx([0.2, 0.4])
 
 
+class Answer(Exception):
+    """What a web client raises for a status."""
+
+    def __init__(self, status: int):
+        super().__init__(f"status {status}")
+        self.status = status
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind", "tries"),
+    [
+        (ConnectionRefusedError("refused"), StorageError, 6),
+        (Answer(503), StorageError, 6),
+        (Answer(404), UnreadableImageError, 1),
+        (FileNotFoundError("x"), UnreadableImageError, 1),
+        (None, UnreadableImageError, 1),
+    ],
+)
+def test_a_server_that_is_down_is_no_missing_file(waits: list[float], cause, kind, tries: int):
+    calls = []
+
+    def attempt():
+        calls.append(1)
+        raise FileNotFoundError("http://x/1.png") from cause
+
+    with pytest.raises(UnreadableImageError) as caught:
+        storage.retried(attempt, "http://x/1.png")
+    assert type(caught.value) is kind
+    assert len(calls) == tries
+    assert ("file not found" in str(caught.value)) == (kind is UnreadableImageError)
+
+
 def test_what_cannot_be_read():
     with pytest.raises(InputError, match="a web server has no list of its files"):
         load_images("http://127.0.0.1:1/photos/")

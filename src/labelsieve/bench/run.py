@@ -147,9 +147,7 @@ def _crashed(cell: Cell, code: int, settings: Settings) -> dict:
     partial = settings.places.results / "cells" / f".{cell.key}.crashed.partial"
     partial.mkdir(parents=True, exist_ok=True)
     reason = f"signal {-code}" if code < 0 else f"exit code {code}"
-    hint = (
-        " (signal 9 is often a lack of memory: use fewer --jobs or --workers)" if code == -9 else ""
-    )
+    hint = " (signal 9 is often a lack of memory: use fewer --jobs)" if code == -9 else ""
     record = {"status": "failed", "error": f"the process ended with {reason}{hint}"}
     publish(cell, record, partial, settings)
     return record

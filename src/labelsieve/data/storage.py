@@ -131,11 +131,12 @@ def retried(attempt: Callable[[], T], what: str) -> T:
     for number in range(1, ATTEMPTS + 1):
         try:
             return attempt()
-        except _FINAL as error:
-            raise UnreadableImageError(f"{_reason(error)}: {what}") from error
         except (ImportError, InputError):
             raise
-        except Exception as error:  # each file system has errors of its own
+        except Exception as caught:  # each file system has errors of its own
+            error = _source(caught)
+            if isinstance(error, _FINAL):
+                raise UnreadableImageError(f"{_reason(error)}: {what}") from error
             if number == ATTEMPTS:
                 raise StorageError(
                     f"storage failed {ATTEMPTS} times for {what}: {_reason(error)}"
@@ -172,6 +173,19 @@ def _system(scheme: str) -> Any:
         ) from error
     except ValueError as error:
         raise InputError(f"unknown kind of URL {scheme}://: {error}") from error
+
+
+def _source(error: BaseException) -> BaseException:
+    """The error itself, or the failure that a file system took for a missing file.
+
+    That over HTTP says "not found" of a server that cannot be reached or answers with a 500.
+    """
+    cause = error
+    while isinstance(cause, FileNotFoundError) and cause.__cause__ is not None:
+        cause = cause.__cause__
+    unreachable = isinstance(cause, OSError | TimeoutError) and not isinstance(cause, _FINAL)
+    status = getattr(cause, "status", None)
+    return cause if unreachable or (isinstance(status, int) and status >= 500) else error
 
 
 def _reason(error: BaseException) -> str:

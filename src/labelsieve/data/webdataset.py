@@ -156,7 +156,10 @@ def list_tar(path: str | os.PathLike[str], name: str) -> TarRows:
             for key, members in _samples(archive, rows, size):
                 _add(rows, archive, key, members, size)
     except (tarfile.TarError, OSError) as error:
-        raise InputError(f"{name} cannot be read as an uncompressed tar file: {error}") from error
+        raise InputError(
+            f"{name} cannot be read as an uncompressed tar file: {error}; fetch it again, unpack a "
+            "compressed one, or leave it out"
+        ) from error
     return rows
 
 

@@ -61,8 +61,10 @@ def encode_block(block: Block, backbone: AbstractBackbone, ledger: Ledger) -> di
                 "truncated": bool(rows.tar and rows.tar.truncated),
             }
         return ledger.commit(block.number, table, about)
-    except (LabelSieveError, OSError) as error:
+    except LabelSieveError as error:
         return _failed(block, str(error))
+    except OSError as error:
+        return _failed(block, f"{ledger.folder}: {error}")
 
 
 def _failed(block: Block, text: str) -> dict[str, Any]:
