@@ -90,7 +90,7 @@ def per_million(cost: dict[str, Any]) -> list[str]:
     ]
     for name, seconds in cost["encode"].items():
         where = (
-            f"processor time of one shard, {found['bytes_per_image']:,} bytes a JPEG"
+            f"processor time of one shard, {found['bytes_per_image'] // 1000} kB JPEG decoded small"
             if name.startswith("reading")
             else "images a second on 2 quiet cores, [Speed](speed.md), decoding included"
         )
@@ -165,7 +165,9 @@ def main() -> None:
     parser.add_argument("--cores", type=int, nargs="+", default=[64, 1000])
     parser.add_argument("--width", type=int, default=512, help="features of an image")
     arguments = parser.parse_args()
-    machines = sorted({record["machine"] for record in load().values()})
+    found = [r["machine"].rpartition(", load average ") for r in load().values()]
+    machines = sorted({model for model, _, _ in found})
+    loads = sorted(float(load) for _, _, load in found)
     lines = [
         "# Scaling: the figures",
         "",
@@ -180,7 +182,8 @@ def main() -> None:
     if "encode" in load() and len(records(DETECTORS[0])) > 1:
         cost = costs(arguments.width)
         lines += per_million(cost) + model(cost, arguments)
-    lines += ["", "## Machine", "", *(f"- {text}" for text in machines)]
+    lines += ["", "## Machine", "", *(f"- {text}" for text in machines), ""]
+    lines.append(f"Load averages of {loads[0]:g} to {loads[-1]:g}: processor time was measured so.")
     PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

@@ -148,8 +148,9 @@ def test_the_cell_of_a_killed_worker_is_tried_again(tmp_path: Path):
     assert table["status"].tolist() == ["ok"] * 21
     assert key in table["cell"].tolist()
     assert not partial_folders(tmp_path / "ray")
-    local = run_suite(load_suite("smoke"), tmp_path / "local", jobs=2)
-    pd.testing.assert_frame_equal(measured(local), measured(table), check_dtype=False, rtol=1e-6)
+    run_suite(load_suite("smoke"), tmp_path / "local", jobs=2)
+    local = pd.read_parquet(tmp_path / "local" / "results.parquet")
+    pd.testing.assert_frame_equal(measured(local), measured(table), rtol=1e-6)
 
 
 @pytest.mark.slow

@@ -53,10 +53,9 @@ def test_results_do_not_depend_on_workers_or_machines(tmp_path: Path):
         ), name
 
 
-@pytest.mark.slow
 def test_a_cluster_that_is_not_there_is_told(tmp_path: Path):
     write_shards(tmp_path / "data", digits(60), 30)
     flags = ("--engine", "ray", "--address", "127.0.0.1:1")
-    text = run(scan_command(tmp_path / "data", tmp_path / "out", *flags), code=2, timeout=300)
+    text = run(scan_command(tmp_path / "data", tmp_path / "out", *flags), code=2, timeout=60)
     assert "cannot reach the Ray cluster 127.0.0.1:1" in text
     assert "Traceback" not in text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from .exceptions import InputError, MissingExtraError
 
 ATTEMPTS = 3
 """To start Ray on this machine, which takes 30 seconds at most each."""
+REACH_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ def _start(ray: Any, cluster: Cluster) -> None:
         options["include_dashboard"] = False
         if cluster.workers is not None:
             options["num_cpus"] = cluster.workers
+    _check_reachable(cluster)
     attempts = ATTEMPTS if cluster.address is None else 1
     for left in reversed(range(attempts)):
         try:
@@ -79,6 +82,17 @@ def _start(ray: Any, cluster: Cluster) -> None:
             ray.shutdown()
             if left == 0:
                 raise InputError(_why(cluster, error)) from error
+
+
+def _check_reachable(cluster: Cluster) -> None:
+    """Ask a "host:port" whether anybody is there; Ray itself would try for many minutes."""
+    host, _, port = (cluster.address or "").rpartition(":")
+    if not host or not port.isdecimal() or "/" in host:
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), REACH_SECONDS).close()
+    except OSError as error:
+        raise InputError(_why(cluster, error)) from error
 
 
 def _why(cluster: Cluster, error: Exception) -> str:

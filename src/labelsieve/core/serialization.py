@@ -9,13 +9,14 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from .exceptions import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 
 @contextmanager
@@ -110,6 +111,8 @@ def read_json(path: Path | str) -> Any:
 
 def save_tensors(path: Path | str, tensors: dict[str, torch.Tensor]) -> None:
     """Write tensors to one safetensors file, atomically."""
+    from safetensors.torch import save_file
+
     with atomic_path(path) as partial:
         save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial)
 
@@ -122,6 +125,8 @@ def load_tensors(path: Path | str) -> dict[str, torch.Tensor]:
     InputError
         If the file is missing or damaged.
     """
+    from safetensors.torch import load_file
+
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
