@@ -18,6 +18,16 @@ def test_small_arrays_are_plain_and_large_ones_mapped(monkeypatch):
     assert arrays.zeros((1000, 8)).sum() == 0.0  # a file of its own
 
 
+def test_rows_are_taken_in_their_order_and_large_ones_mapped(monkeypatch):
+    matrix = np.arange(20, dtype=np.float32).reshape(5, 4)
+    rows = np.array([4, 0, 4])
+    np.testing.assert_array_equal(arrays.take(matrix, rows), matrix[rows])
+    monkeypatch.setattr(arrays, "SHARE_OF_MEMORY", 0.0)
+    taken = arrays.take(matrix, rows)
+    assert isinstance(taken, np.memmap)
+    np.testing.assert_array_equal(taken, matrix[rows])
+
+
 def test_the_limit_follows_the_memory():
     assert 1 << 20 < arrays.large_bytes() < 1 << 45
 

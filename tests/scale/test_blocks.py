@@ -14,6 +14,7 @@ import pytest
 from digit_shards import NAMES, digits, write_shards, write_tar, write_tree
 
 from labelsieve.backbones import extract_features, load_backbone
+from labelsieve.core import arrays
 from labelsieve.core.exceptions import InputError
 from labelsieve.data import load_images, storage
 from labelsieve.report import write_report
@@ -62,12 +63,16 @@ def shards(folder: Path, n: int = 90, per_shard: int = 30) -> list[TarBlock]:
     return [TarBlock(number, str(path)) for number, path in enumerate(paths)]
 
 
-def test_features_are_those_of_one_process(tmp_path: Path, backbone):
+def test_features_are_those_of_one_process(tmp_path: Path, backbone, monkeypatch):
     images = load_images(write_tree(tmp_path / "tree", digits(100)))
     found = encode_all(blocks_of_images(images, 37), backbone, tmp_path / "f")
     assert [record["rows"] for record in found.records] == [37, 37, 26]
     whole = extract_features(images, backbone, cache=None, show=False)
     np.testing.assert_allclose(found.features().features, whole.features, atol=1e-6)
+    monkeypatch.setattr(arrays, "SHARE_OF_MEMORY", 0.0)
+    in_a_file = found.features().features
+    assert isinstance(in_a_file, np.memmap)
+    np.testing.assert_allclose(in_a_file, whole.features, atol=1e-6)
     found.check_ids(images)
 
 

@@ -40,6 +40,20 @@ def zeros(shape: tuple[int, ...], dtype: Any = np.float32) -> npt.NDArray[Any]:
         return np.memmap(file, dtype=dtype, mode="w+", shape=shape)
 
 
+def take(array: npt.NDArray[Any], rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The given rows of a matrix, in a file of no name where they are large.
+
+    Examples
+    --------
+    >>> take(np.eye(3), np.array([2, 0])).tolist()
+    [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
+    """
+    taken = zeros((len(rows), array.shape[1]), array.dtype)
+    for part in chunks(*taken.shape):
+        taken[part] = array[rows[part]]
+    return taken
+
+
 def probabilities(n_rows: int, n_classes: int) -> npt.NDArray[Any]:
     """Zeros (N, K) for class probabilities: float64, or float32 in a file where they are many."""
     if 8 * n_rows * n_classes <= large_bytes():

@@ -13,6 +13,7 @@ from pandas.util import hash_array
 from PIL import Image
 
 from ..backbones import ImageFeatures
+from ..core.arrays import zeros
 from ..core.exceptions import InputError
 from ..data import LabeledImages
 from ..data.decode import decode
@@ -128,15 +129,16 @@ class Gathered:
         return assemble(listing_of(self.shards, parts, options), options)
 
     def features(self) -> ImageFeatures:
-        """All features, in input order."""
-        tables = [self.ledger.read(record, ["features", "error"]) for record in self.records]
-        errors = {
-            start + row: text
-            for start, table in zip(self.starts, tables, strict=False)
-            for row, text in enumerate(table["error"].to_pylist())
-            if text is not None
-        }
-        return ImageFeatures(np.concatenate([features_of(table) for table in tables]), errors)
+        """All features, in input order: block by block, and in a file where they are large."""
+        width = features_of(self.ledger.read(self.records[0], ["features"])).shape[1]
+        features, errors = zeros((self.n_rows, width)), {}
+        for start, record in zip(self.starts, self.records, strict=False):
+            table = self.ledger.read(record, ["features", "error"])
+            features[start : start + table.num_rows] = features_of(table)
+            for row, text in enumerate(table["error"].to_pylist()):
+                if text is not None:
+                    errors[start + row] = text
+        return ImageFeatures(features, errors)
 
 
 class TarImages:

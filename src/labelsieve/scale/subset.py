@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from ..core.arrays import zeros
 from ..core.validation import FloatArray, IntArray
 from ..data import LabeledImages
 from ..data.webdataset import TarSource
@@ -34,7 +35,7 @@ def draw(found: Gathered, codes: dict[str, int], n_classes: int, n: int, seed: i
     """Draw about `n` readable, labelled rows, each class in proportion to its size.
 
     Every row has a priority that depends on the seed, its block and its place in it; of each
-    class those with the lowest are taken. Memory is that of the subset.
+    class those with the lowest are taken. A subset that is large lies in a file, see `core.arrays`.
 
     Parameters
     ----------
@@ -48,12 +49,14 @@ def draw(found: Gathered, codes: dict[str, int], n_classes: int, n: int, seed: i
     quota = quotas(usable, n)
     chosen = _choose(found, codes, quota, seed)
     wanted = np.sort(chosen)
-    parts = []
+    width = features_of(found.ledger.read(found.records[0], ["features"])).shape[1]
+    features = zeros((len(wanted), width))
     for start, record in zip(found.starts, found.records, strict=False):
-        rows = wanted[(wanted >= start) & (wanted < start + record["rows"])] - start
-        if len(rows):
-            parts.append(features_of(found.ledger.read(record, ["features"]))[rows])
-    return Drawn(wanted, np.concatenate(parts))
+        inside = (wanted >= start) & (wanted < start + record["rows"])
+        if inside.any():
+            block = features_of(found.ledger.read(record, ["features"]))
+            features[inside] = block[wanted[inside] - start]
+    return Drawn(wanted, features)
 
 
 def subset_images(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..backbones import AbstractBackbone, FeatureCache, ImageFeatures, extract_features
+from ..core.arrays import take
 from ..core.exceptions import InputError
 from ..core.validation import (
     BoolArray,
@@ -66,7 +67,7 @@ class FitData:
     def subset(self, keep: IntArray) -> FitData:
         """The rows at the given positions."""
         return FitData(
-            self.features[keep],
+            take(self.features, keep),
             self.labels[keep],
             self.rows[keep],
             self.n_rows,
@@ -211,7 +212,7 @@ def fit_data(
     usable = _usable_rows(found.ok, labels, len(names), needs_labels)
     features = np.asarray(found.features)
     return FitData(
-        features if len(usable) == n_rows else features[usable],  # a copy may be gigabytes
+        features if len(usable) == n_rows else take(features, usable),
         labels[usable].astype(np.int64),
         usable,
         n_rows,
