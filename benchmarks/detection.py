@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +103,8 @@ def neighbour_recall(x: np.ndarray, n_queries: int = 200, k: int = 10) -> float:
     return float(np.mean(shares))
 
 
-def children(n_rows: int) -> dict[str, dict[str, Any]]:
-    """All detectors on the same rows, each in a fresh process."""
-    found = {}
+def children(n_rows: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name and record of all detectors on the same rows, each in a fresh process."""
     with tempfile.TemporaryDirectory() as folder:
         draw(n_rows, Path(folder))
         for name in DETECTORS:
@@ -115,10 +115,10 @@ def children(n_rows: int) -> dict[str, dict[str, Any]]:
             if done.returncode:  # said, and missing in the table
                 print(f"{name} with {n_rows:,} rows failed:\n{done.stderr[-2000:]}")
                 continue
-            found[name] = json.loads(done.stdout.splitlines()[-1])
-            record = found[name]
-            print(f"{name:<20}{n_rows:>10,}{record['seconds']:>9.1f} s{record['peak_mib']:>8.0f}")
-    return found
+            record = json.loads(done.stdout.splitlines()[-1])
+            text = f"{name:<20}{n_rows:>10,}{record['seconds']:>9.1f} s{record['peak_mib']:>8.0f}"
+            print(text, flush=True)
+            yield name, record
 
 
 def against_cleanlab(n_rows: int, n_classes: int = 100) -> dict[str, Any]:
@@ -161,9 +161,11 @@ def main() -> None:
     n_filter = 2_000 if arguments.quick else 100_000
     save({"detection_filter_against_cleanlab": against_cleanlab(n_filter)}, quick=arguments.quick)
     found: dict[int, dict[str, Any]] = {}
-    for n in sizes:  # what is measured is kept, even if a later size is not reached
-        found[n] = children(n)
-        save(entries(found), quick=arguments.quick)
+    for n in sizes:
+        found[n] = {}
+        for name, record in children(n):  # what is measured is kept, even if no more is
+            found[n][name] = record
+            save(entries(found), quick=arguments.quick)
 
 
 def entries(found: dict[int, dict[str, Any]]) -> dict[str, dict[str, Any]]:
