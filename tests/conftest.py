@@ -11,6 +11,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models only lose by waitin
 
 import pytest
 
+from browser import BROWSER, FLAGS
 from tiny_clip import build_tiny_clip
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,3 +45,13 @@ def tiny_backbone(tiny_clip_dir: Path):
     from labelsieve.backbones import load_backbone
 
     return load_backbone(tiny_clip_dir, device="cpu", dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, headless."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=BROWSER, args=FLAGS)
+        yield running
+        running.close()

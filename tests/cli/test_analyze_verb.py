@@ -1,19 +1,15 @@
 """`labelsieve analyze` from the command line, and its page in a browser."""
 
 import json
-import shutil
 
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from browser import NEEDS_BROWSER
 from labelsieve.cli.main import app
 from labelsieve.core.exceptions import InputError
 from problems import write_colour_tree
-
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 
 
 def analyze(*arguments):
@@ -70,29 +66,25 @@ def test_class_tokens(tmp_path, tiny_clip_dir):
     ]  # fmt: skip
 
 
-@pytest.mark.browser
-@pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
-def test_the_page_is_silent_and_shows_its_figures(losses):
-    playwright = pytest.importorskip("playwright.sync_api")
+@pytest.fixture
+def silent_page(browser):
+    """A narrow page; at the end there must have been no message and no request but for the file."""
     problems = []
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(
-            executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"]
-        )
-        page = browser.new_page(viewport={"width": 400, "height": 800})
-        page.on("console", lambda message: problems.append(message.text))
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on(
-            "request",
-            lambda request: (
-                request.url.startswith(("file:", "data:")) or problems.append(request.url)
-            ),
-        )
-        page.goto((losses / "index.html").resolve().as_uri())
-        widths = page.evaluate("[...document.images].map((image) => image.naturalWidth)")
-        overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-        browser.close()
+    page = browser.new_page(viewport={"width": 400, "height": 800})
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("request", lambda r: r.url.startswith(("file:", "data:")) or problems.append(r.url))
+    yield page
+    page.close()
     assert problems == []
+
+
+@NEEDS_BROWSER[0]
+@NEEDS_BROWSER[1]
+def test_the_page_is_silent_and_shows_its_figures(losses, silent_page):
+    silent_page.goto((losses / "index.html").resolve().as_uri())
+    widths = silent_page.evaluate("[...document.images].map((image) => image.naturalWidth)")
+    overflow = silent_page.evaluate("document.documentElement.scrollWidth - innerWidth")
     assert len(widths) == 5
     assert min(widths) > 300
     assert overflow <= 0

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from pages import BROWSER, FLAGS
 from PIL import Image
 
 from labelsieve.backbones import FeatureCache
@@ -207,15 +206,6 @@ def serve():
 def cache_features_fixture():
     """`cache_features`, as a fixture."""
     return cache_features
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=BROWSER, args=FLAGS)
-        yield running
-        running.close()
 
 
 @pytest.fixture

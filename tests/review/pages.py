@@ -1,32 +1,14 @@
-"""A browser and `labelsieve review` as a process, for the tests of the page."""
+"""`labelsieve review` as a process, for the tests of its page."""
 
 from __future__ import annotations
 
 import re
-import shutil
 import sqlite3
 import subprocess
 import sys
 from contextlib import contextmanager
 
-import pytest
-
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 AWAY = ["ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE"]
-NEEDS_BROWSER = [
-    pytest.mark.browser,
-    pytest.mark.skipif(BROWSER is None, reason="needs Chromium"),
-]
 
 
 @contextmanager

@@ -12,10 +12,11 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from pages import AWAY, NEEDS_BROWSER, command, decisions, saved
+from pages import AWAY, command, decisions, saved
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from browser import NEEDS_BROWSER
 from labelsieve.data import load_images
 
 pytestmark = [*NEEDS_BROWSER, pytest.mark.slow]

@@ -6,7 +6,9 @@ import re
 import signal
 
 import pytest
-from pages import AWAY, NEEDS_BROWSER, command, decisions, saved
+from pages import AWAY, command, decisions, saved
+
+from browser import NEEDS_BROWSER
 
 pytestmark = NEEDS_BROWSER
 
