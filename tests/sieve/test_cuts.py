@@ -28,13 +28,16 @@ def test_expected_cuts_are_cumulative_sums():
 
 
 def test_the_interval_of_a_share_by_hand():
-    """Log-odds of 0.8 plus and minus 1.645 standard deviations of sample and model."""
+    """Log-odds of 0.8 plus and minus 1.645 standard deviations, to whole rows outwards."""
     wrong = np.full(100, 0.8)
-    low, high = share_interval(wrong, 0.5)
     half = Z * np.sqrt(1 / (100 * 0.8 * 0.2) + 0.25)
-    assert (low, high) == pytest.approx(expit(logit(0.8) + np.array([-half, half])))
+    low, high = 100 * expit(logit(0.8) + np.array([-half, half]))
+    assert share_interval(wrong, 0.5) == [np.floor(low) / 100, np.ceil(high) / 100] == [0.61, 0.91]
+    low, high = 100 * expit(logit(0.8) + np.array([-1, 1]) * Z / 4)
     alone = share_interval(wrong, 1e-9)  # a sample without an error of the model
-    assert alone == pytest.approx(expit(logit(0.8) + np.array([-1, 1]) * Z / 4))
+    assert alone == [np.floor(low) / 100, np.ceil(high) / 100] == [0.72, 0.86]
+    assert share_interval(np.full(50, 0.99), 0.7)[1] == 1.0  # all of 50 may be wrong
+    assert share_interval(np.full(50, 0.01), 0.7)[0] == 0.0
     assert share_interval(wrong, None) is None
     assert share_interval(np.array([]), 0.5) is None
     decided = share_interval(np.array([1.0, 1.0, 0.0, 0.0]), 0.5)
