@@ -90,6 +90,23 @@ def test_a_file_that_is_no_database_is_named(tmp_path):
         DecisionStore(tmp_path / FILE)
 
 
+def test_many_open_a_new_file_at_once(tmp_path):
+    """Of several that turn the write-ahead log on, SQLite refuses all but one at once."""
+    for turn in range(30):
+        start, opened = threading.Barrier(6), []
+
+        def open_and_close(path=tmp_path / f"{turn}.sqlite", start=start, opened=opened):
+            start.wait()
+            store = DecisionStore(path)
+            opened.append(store)
+
+        threads = [threading.Thread(target=open_and_close) for _ in range(6)]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+        assert len(opened) == 6
+        [store.close() for store in opened]
+
+
 def test_two_connections_in_threads_lose_and_overwrite_nothing(tmp_path):
     """Two reviewers fight over 40 images; every confirmed decision is in the history, once."""
     saved, retries = [], Counter()

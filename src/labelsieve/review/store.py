@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ class DecisionStore:
         except sqlite3.Error as error:
             raise _unusable(path, error) from error
         try:
-            self._db.execute("PRAGMA journal_mode=WAL")
+            _write_ahead(self._db)
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.executescript(SCHEMA)
         except sqlite3.Error as error:
@@ -231,3 +232,19 @@ def _unusable(path: Path, error: sqlite3.Error) -> InputError:
         f"cannot keep decisions in {path}: {error}; check that the folder can be written and that "
         "the file is a decisions.sqlite of labelsieve (move it away to start anew)"
     )
+
+
+def _write_ahead(db: sqlite3.Connection) -> None:
+    """Switch to the write-ahead log, also while another process does so with a new file.
+
+    SQLite does not wait for that by itself: of two that hold a lock it refuses one at once.
+    """
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
