@@ -82,7 +82,7 @@ def same_judgement(found, wanted, atol=2e-3):
     flagged, score = wanted.is_label_issue_, wanted.label_score_
     for row in np.flatnonzero(found.is_label_issue_ != flagged):
         others = score[flagged != flagged[row]]
-        assert len(others) and np.abs(others - score[row]).min() < atol, row
+        assert np.abs(others - score[row]).min(initial=np.inf) < atol, row
 
 
 def interrupted(fit, monkeypatch):
@@ -94,9 +94,10 @@ def interrupted(fit, monkeypatch):
             raise KeyboardInterrupt
         return original(run, epoch, *rest)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(loop._Run, "epoch", stopping)
-        fit()
+        with pytest.raises(KeyboardInterrupt):
+            fit()
 
 
 def test_image_features_in_float32(model, images):
@@ -242,7 +243,7 @@ def test_tuners(name, params, pair, images, tmp_path):
     probabilities = found.predict_proba(images)
     close(probabilities, wanted.predict_proba(images), 5e-3)
     for one, other in zip(found.history_, wanted.history_, strict=True):
-        assert one["loss"] == pytest.approx(other["loss"], abs=5e-3)
+        assert one["loss"] == pytest.approx(other["loss"], rel=0.02, abs=5e-3)
     folder = found.save(tmp_path / "model")
     close(load_tuner(folder, device="cpu").predict_proba(images), probabilities, 1e-3)
     close(load_tuner(folder, backbone=pair[1]).predict_proba(images), probabilities, 1e-5)
@@ -265,9 +266,7 @@ def test_prompt_tuners_in_bfloat16(name, pair, images):
 @pytest.mark.parametrize("baseline", ["elr", "gmm", "small-loss", "sce"])
 def test_fine_tuning_baselines(baseline, pair, images):
     params = {"epochs": 3, "batch_size": 8, "precision": "float32", "lr": 1e-3, "noise_rate": 0.25}
-    wanted, found = (
-        TUNERS.get("fft")(b, baseline=baseline, **params).fit(images) for b in pair
-    )
+    wanted, found = (TUNERS.get("fft")(b, baseline=baseline, **params).fit(images) for b in pair)
     close(found.predict_proba(images), wanted.predict_proba(images), 5e-3)
 
 
@@ -278,7 +277,8 @@ def test_fine_tuning_in_every_precision(precision, dtype, tiny_clip_dir, images)
     params = {"epochs": 8, "batch_size": 8, "lr": 0.01, "augment": False}
     tuner = TUNERS.get("fft")(there, precision=precision, **params).fit(images)
     losses = [record["loss"] for record in tuner.history_]
-    assert np.isfinite(losses).all() and losses[-1] < losses[0]
+    assert np.isfinite(losses).all()
+    assert losses[-1] < losses[0]
     assert np.isfinite(tuner.predict_proba(images)).all()
 
 
