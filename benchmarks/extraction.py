@@ -85,12 +85,13 @@ class Plain(Dataset):
         return self.processor(images=image, return_tensors="pt")["pixel_values"][0]
 
 
-def plain_loop(paths: list[Path], backbone: Any) -> torch.Tensor:
-    """Features by the plain loop, in float32."""
-    loader = DataLoader(Plain(paths, backbone.processor), BATCH, num_workers=WORKERS)
+def plain_loop(paths: list[Path], backbone: Any, workers: int = WORKERS) -> torch.Tensor:
+    """Features by the plain loop, in the precision of the encoder."""
+    loader = DataLoader(Plain(paths, backbone.processor), BATCH, num_workers=workers)
+    encode, device = backbone.model.get_image_features, backbone.device
     with torch.no_grad():
-        found = [backbone.model.get_image_features(pixel_values=x).pooler_output for x in loader]
-    return normalize(torch.cat(found), dim=1)
+        found = [encode(pixel_values=x.to(device)).pooler_output for x in loader]
+    return normalize(torch.cat(found).float(), dim=1)
 
 
 def flop_per_image() -> float:

@@ -52,7 +52,9 @@ class WordTokenizer:
         return {"input_ids": [START, *ids, END] if add_special_tokens else ids}
 
 
-def build_backbone(patch: int = 32, layers: int = 12, **text: int) -> ClipBackbone:
+def build_backbone(
+    patch: int = 32, layers: int = 12, device: str = "cpu", **text: int
+) -> ClipBackbone:
     """CLIP's ViT-B shapes with random weights; `text` changes the text tower's."""
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
@@ -64,13 +66,13 @@ def build_backbone(patch: int = 32, layers: int = 12, **text: int) -> ClipBackbo
     )
     torch.manual_seed(0)
     return ClipBackbone(
-        CLIPModel(config).eval().requires_grad_(False),
+        CLIPModel(config).eval().requires_grad_(False).to(device),
         WordTokenizer(),
         CLIPImageProcessorPil(),
         model_id=f"random ViT-B/{patch}",
         commit="none",
         weights_hash=None,
-        device=torch.device("cpu"),
+        device=torch.device(device),
         dtype=torch.float32,
     )
 
@@ -106,18 +108,23 @@ class Steps:
         self.learner = PromptLearner(
             backbone, random_names(n_classes), n_context=N_CONTEXT, **layout
         )
-        self.images = normalize(torch.randn(BATCH, backbone.embed_dim, generator=draw), dim=1)
-        self.labels = torch.randint(n_classes, (BATCH,), generator=draw)
+        images = normalize(torch.randn(BATCH, backbone.embed_dim, generator=draw), dim=1)
+        self.images = images.to(backbone.device)
+        self.labels = torch.randint(n_classes, (BATCH,), generator=draw).to(backbone.device)
 
-    def ours(self, half: bool = False) -> tuple[Tensor, Tensor]:
+    def ours(self, half: bool = False, class_chunk: int | None = None) -> tuple[Tensor, Tensor]:
         """Text features and the gradient of the context."""
-        with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            text = encode_prompts(self.backbone, self.learner, method="shared-prefix")
+        with torch.autocast(self.backbone.device.type, torch.bfloat16, enabled=half):
+            text = encode_prompts(
+                self.backbone, self.learner, method="shared-prefix", class_chunk=class_chunk
+            )
         return self._gradient(text)
 
-    def textbook(self) -> tuple[Tensor, Tensor]:
+    def textbook(self, half: bool = False) -> tuple[Tensor, Tensor]:
         """The same by transformers' tower on all 77 positions; image features are given."""
-        return self._gradient(self.backbone.encode_embeddings(*self.learner(full_context=True)))
+        with torch.autocast(self.backbone.device.type, torch.bfloat16, enabled=half):
+            text = self.backbone.encode_embeddings(*self.learner(full_context=True))
+        return self._gradient(text)
 
     def _gradient(self, text: Tensor) -> tuple[Tensor, Tensor]:
         loss = cross_entropy(100.0 * self.images @ text.T, self.labels)

@@ -41,6 +41,8 @@ class TrainingPixels:
         For the resized images.
     workers : int
         Threads that decode.
+    device : torch.device, optional
+        Where batches are augmented and normalised, and are given; by default the CPU.
     """
 
     def __init__(
@@ -51,8 +53,10 @@ class TrainingPixels:
         augment: bool = True,
         max_bytes: int = MAX_BYTES,
         workers: int = 2,
+        device: torch.device | None = None,
     ):
         self.images, self.preprocessing = images, preprocessing
+        self.device = torch.device("cpu") if device is None else device
         self.augment, self.workers = augment, workers
         self.broken: dict[int, str] = {}
         self._lock = threading.Lock()
@@ -73,7 +77,7 @@ class TrainingPixels:
             self._draws = torch.cat([shift, flip], dim=1)
 
     def __call__(self, rows: Tensor, *, augment: bool | None = None) -> Tensor:
-        """Normalised pixels of rows (B,) -> (B, 3, H, W) float32 on the CPU.
+        """Normalised pixels of rows (B,) -> (B, 3, H, W) float32 on the device.
 
         Parameters
         ----------
@@ -88,8 +92,9 @@ class TrainingPixels:
         else:
             pixels = torch.empty((len(rows), *self._blank.shape), dtype=torch.uint8)
             self._read(rows.tolist(), pixels, show=False)
+        pixels = pixels.to(self.device)  # as bytes: a quarter of what the normalised ones take
         if (self.augment if augment is None else augment) and self._draws is not None:
-            pixels = shift_and_flip(pixels, self._draws[rows])
+            pixels = shift_and_flip(pixels, self._draws[rows].to(self.device))
         return self.preprocessing.normalize(pixels)
 
     def _read(self, rows: Any, out: Tensor, *, show: bool) -> None:
@@ -132,10 +137,10 @@ def shift_and_flip(pixels: Tensor, draws: Tensor) -> Tensor:
     padded = pad(pixels.float(), (h, h, v, v), mode="replicate").to(torch.uint8)
     top = (draws[:, 0] * (2 * v + 1)).long().clamp(max=2 * v)
     left = (draws[:, 1] * (2 * h + 1)).long().clamp(max=2 * h)
-    rows = top[:, None] + torch.arange(height)
-    columns = left[:, None] + torch.arange(width)
+    rows = top[:, None] + torch.arange(height, device=pixels.device)
+    columns = left[:, None] + torch.arange(width, device=pixels.device)
     columns = torch.where(draws[:, 2:] < 0.5, columns.flip(1), columns)
-    batch = torch.arange(len(pixels))[:, None, None]
+    batch = torch.arange(len(pixels), device=pixels.device)[:, None, None]
     return padded.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]].permute(
         0, 3, 1, 2
     )

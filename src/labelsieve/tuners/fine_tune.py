@@ -231,7 +231,11 @@ class FineTune(AbstractTuner):
         n_processes = 1 if accelerator is None else accelerator.num_processes
         room = MAX_BYTES // n_processes
         pixels = TrainingPixels(
-            data.images, network.preprocessing, augment=self.augment, max_bytes=room
+            data.images,
+            network.preprocessing,
+            augment=self.augment,
+            max_bytes=room,
+            device=network.device,
         )
         if len(pixels.broken) == len(data.labels):
             raise InputError(

@@ -71,7 +71,9 @@ class ImageSide(nn.Module):
         if self.tuning is None:
             yield
             return
-        self.pixels = TrainingPixels(self.images, self.backbone.preprocessing)
+        self.pixels = TrainingPixels(
+            self.images, self.backbone.preprocessing, device=self.backbone.device
+        )
         try:
             with self.tuning.attached(self.backbone):
                 yield
