@@ -193,7 +193,7 @@ def test_dual_prompts_with_visual_tuning(name, pair, images, tmp_path):
     same_judgement(found, wanted)
     folder = found.classifier_.save(tmp_path / "model")
     loaded = load_tuner(folder, device="cpu").predict_proba(images)
-    close(loaded, found.classifier_.predict_proba(images), 1e-4)
+    close(loaded, found.classifier_.predict_proba(images), 1e-3)
 
 
 @pytest.mark.parametrize("name", ["lora", "ssf", "bias", "full"])
@@ -246,7 +246,7 @@ def test_tuners(name, params, pair, images, tmp_path):
         assert one["loss"] == pytest.approx(other["loss"], rel=0.02, abs=5e-3)
     folder = found.save(tmp_path / "model")
     close(load_tuner(folder, device="cpu").predict_proba(images), probabilities, 1e-3)
-    close(load_tuner(folder, backbone=pair[1]).predict_proba(images), probabilities, 1e-5)
+    close(load_tuner(folder, backbone=pair[1]).predict_proba(images), probabilities, 1e-4)
 
 
 def test_robust_upl_with_another_model(pair, images):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from labelsieve.backbones import ImageFeatures
+from labelsieve.backbones import ImageFeatures, load_backbone
 from labelsieve.core.exceptions import InputError
 from labelsieve.prompts import cosines
 from labelsieve.tuners.coop import CoOp
@@ -31,6 +31,14 @@ def test_gradients_of_the_loss_are_within_a_tenth(position, tiny_backbone):
     assert (gradients[1] - gradients[0]).norm() < 0.1 * gradients[0].norm()
     assert gradients[1].dtype == torch.float32
     assert 0 < abs(losses[1] - losses[0]) < 0.02 * losses[0]  # not the same path
+
+
+def test_a_tower_in_bfloat16_trains_in_float16(tiny_clip_dir):
+    backbone = load_backbone(tiny_clip_dir, device="cpu", dtype="bfloat16")
+    pixels = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.float16):
+        found = backbone.pooled_images(pixels)
+    assert torch.equal(found, backbone.pooled_images(pixels))
 
 
 def accuracies(kind, precision, backbone, seeds=3):

@@ -6,6 +6,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -148,7 +149,19 @@ class AbstractBackbone(ABC):
             Shape (B, W) with W = `pooled_width`: the normed class token of CLIP, the attention
             pooling of SigLIP. Differentiable in what the tower runs with.
         """
-        return self.vision_tower(pixel_values=pixels.to(self.dtype)).pooler_output
+        with self.own_precision(pixels):
+            return self.vision_tower(pixel_values=pixels.to(self.dtype)).pooler_output
+
+    def own_precision(self, pixels: Tensor) -> AbstractContextManager[Any]:
+        """Keep a tower in half precision out of `torch.autocast` in the other half precision.
+
+        Torch cannot join tensors of both.
+        """
+        place = pixels.device.type
+        halves = {self.dtype, torch.get_autocast_dtype(place)} == {torch.float16, torch.bfloat16}
+        if halves and torch.is_autocast_enabled(place):
+            return torch.autocast(place, enabled=False)
+        return nullcontext()
 
     @abstractmethod
     def image_embeddings(self, pixels: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from ..core.validation import BoolArray, check_number
 from ..data.decode import decode
 from .base import AbstractBackbone
 from .cache import FeatureCache, FeatureStore, image_key
-from .stream import at_pace
+from .stream import at_pace, threads_beside
 
 
 @dataclass
@@ -81,7 +81,8 @@ def extract_features(
         Where features are looked up and kept; None keeps nothing.
     workers : int, optional
         Threads that read, decode and preprocess; 0 does it in the calling thread. By default as
-        many as keep up with the encoder, by the times of the first images.
+        many as keep up with the encoder, by the times of the first images; all cores beside a GPU,
+        whose first batch is slow in ways that say nothing about the others.
     show : bool
         Whether to show a progress bar (on a terminal).
 
@@ -118,6 +119,8 @@ class _Extraction:
         workers: int | None,
     ):
         self.images, self.backbone, self.store = images, backbone, store
+        if workers is None and backbone.device.type != "cpu":
+            workers = threads_beside(backbone.device)
         self.batch_size, self.workers = batch_size, workers
         self.features = zeros((len(images), backbone.embed_dim))
         self.halves = backbone.preprocessing.in_halves

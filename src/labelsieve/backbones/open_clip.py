@@ -61,7 +61,8 @@ class OpenClipBackbone(AbstractBackbone):
 
     def pooled_images(self, pixels: Tensor) -> Tensor:
         """Image embeddings, (B, 3, H, W) -> (B, D), in the encoder's precision."""
-        return self.vision_tower(pixels.to(self.dtype))
+        with self.own_precision(pixels):
+            return self.vision_tower(pixels.to(self.dtype))
 
     def image_embeddings(self, pixels: Tensor) -> Tensor:
         """See `AbstractBackbone.image_embeddings`."""

@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 from ..core.progress import progress
 from ..data.decode import decode
 from .preprocessing import Preprocessing
-from .stream import in_order
+from .stream import in_order, threads_beside
 
 log = logging.getLogger(__name__)
 MARGIN = 8  # crops are shifted by up to 1/8 of the side, as in CIFAR's padding of 4 on 32
@@ -39,8 +39,8 @@ class TrainingPixels:
         of the time.
     max_bytes : int
         For the resized images.
-    workers : int
-        Threads that decode.
+    workers : int, optional
+        Threads that decode; by default as `threads_beside` says.
     device : torch.device, optional
         Where batches are augmented and normalised, and are given; by default the CPU.
     """
@@ -52,12 +52,13 @@ class TrainingPixels:
         *,
         augment: bool = True,
         max_bytes: int = MAX_BYTES,
-        workers: int = 2,
+        workers: int | None = None,
         device: torch.device | None = None,
     ):
         self.images, self.preprocessing = images, preprocessing
         self.device = torch.device("cpu") if device is None else device
-        self.augment, self.workers = augment, workers
+        self.augment = augment
+        self.workers = threads_beside(self.device) if workers is None else workers
         self.broken: dict[int, str] = {}
         self._lock = threading.Lock()
         self._draws: Tensor | None = None

@@ -9,12 +9,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 HEADROOM = 1.5
 """Threads per thread that would just keep up."""
+MOST_THREADS = 32
+"""Beyond these, Python itself is what they wait for."""
 
 
 def at_pace(
@@ -40,6 +42,21 @@ def at_pace(
         workers = threads_to_keep_up(made - started, used, os.cpu_count() or 1)
         log.info("%d threads prepare images", workers)
     yield from in_order(task, rows[len(probed) :], workers, ahead=2 * batch)
+
+
+def threads_beside(device: Any) -> int:
+    """Threads that prepare images for an encoder on `device`, where no time is measured.
+
+    Two on the CPU, which they share with the encoder. A GPU takes no core away from them and is
+    faster than they are, so they are as many as there are cores.
+
+    Examples
+    --------
+    >>> import torch
+    >>> threads_beside(torch.device("cpu"))
+    2
+    """
+    return 2 if device.type == "cpu" else min(os.cpu_count() or 1, MOST_THREADS)
 
 
 def threads_to_keep_up(preparing: float, using: float, n_cores: int) -> int:

@@ -16,7 +16,7 @@ from ..core.random import RandomState, numpy_generator
 from ..core.validation import check_number
 from ..data.decode import decode
 from .base import AbstractBackbone
-from .stream import in_order
+from .stream import in_order, threads_beside
 
 ASPECTS = (3 / 4, 4 / 3)
 TRIES = 10
@@ -30,7 +30,7 @@ def augmented_features(
     *,
     scale: tuple[float, float] = (0.08, 1.0),
     batch_size: int = 64,
-    workers: int = 2,
+    workers: int | None = None,
     show: bool = True,
 ) -> npt.NDArray[np.float32]:
     """Features of several views of every image: random resized crops with random flips.
@@ -76,6 +76,7 @@ def augmented_features(
 
     out = np.zeros((len(images), n_views, backbone.embed_dim), dtype=np.float32)
     group = max(1, batch_size // n_views)
+    workers = threads_beside(backbone.device) if workers is None else workers
     tasks = in_order(prepare, range(len(images)), workers, ahead=2 * group)
     bar = progress(tasks, total=len(images), desc="views", unit="img") if show else tasks
     ready: list[tuple[int, Tensor]] = []
