@@ -20,7 +20,6 @@ import json
 import os
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 import traceback
@@ -50,6 +49,7 @@ from labelsieve.backbones import extract_features
 from labelsieve.backbones.pixels import TrainingPixels
 from labelsieve.detectors.dual_prompt_training import DualPromptTuning
 from labelsieve.prompts import PromptLearner
+from labelsieve.prompts.text_encoder import GPU_CHUNK_TOKENS
 from labelsieve.tuners.baseline import Baseline
 from labelsieve.tuners.image_side import ImageSide
 from labelsieve.tuners.inputs import FitData
@@ -235,8 +235,9 @@ def main() -> None:
     if arguments.quick:
         small = {"layers": 1, "classes": (4,), "labels": 5, "product": 256, "copied": 2**22}
         bench = Bench(arguments.device, **small, files=16, batch=4, batches=2, rounds=1)
-    command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    command = f"python benchmarks/gpu.py{' --quick' * arguments.quick}"
     found: dict[str, Any] = {"machine": machine(), "command": command, "seconds": {}}
+    found["chunk_tokens"] = GPU_CHUNK_TOKENS
     found["sizes"] = {name: getattr(bench, name) for name in ("batch", "labels", "product")}
     arguments.out.mkdir(parents=True, exist_ok=True)
     for name, section in SECTIONS.items():

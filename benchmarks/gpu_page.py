@@ -43,8 +43,8 @@ def peak(found: dict[str, Any], size: int) -> str:
     )
 
 
-def prompts(found: list[dict[str, Any]]) -> str:
-    """Prompt steps."""
+def prompts(found: list[dict[str, Any]], chunk: int) -> str:
+    """Prompt steps; the default took `chunk` tokens at a time."""
     head = ["classes, precision", "ours, ms", "share of peak", "GiB", "one chunk, ms", "GiB"]
     head += ["textbook, ms", "GiB", "ratio", "gradient error"]
     rows = [
@@ -66,8 +66,8 @@ def prompts(found: list[dict[str, Any]]) -> str:
         "\nThe textbook step runs the image encoder on 32 images and the text encoder on all 77 "
         "positions of every prompt, in the same precision. The error is the largest of any entry "
         "against the textbook's gradient in float32, as a share of its largest entry. One chunk: "
-        "all classes in one pass, where the default takes 2,048 tokens at a time. Memory is the "
-        "most in use at once, models included.\n"
+        f"all classes in one pass, where the default took {chunk:,} tokens at a time. Memory is "
+        "the most in use at once, models included.\n"
     )
 
 
@@ -146,7 +146,7 @@ def page(found: dict[str, Any]) -> str:
         parts += ["## Peak\n", peak(found["peak"], found["sizes"]["product"])]
     steps, times = [], []
     if "prompts" in found:
-        parts += ["## Prompt tuning\n", prompts(found["prompts"])]
+        parts += ["## Prompt tuning\n", prompts(found["prompts"], found["chunk_tokens"])]
         times += [
             (f"prompts, {r['classes']:,} classes", r["time"])
             for r in found["prompts"]

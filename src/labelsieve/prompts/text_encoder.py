@@ -26,7 +26,9 @@ from .packing import end_attention, pack, self_attention
 
 METHODS = ("auto", "shared-prefix", "plain")
 CHUNK_TOKENS = 2048
-"""Class tokens computed together where the caller does not say."""
+"""Class tokens computed together on a CPU where the caller does not say: its caches hold them."""
+GPU_CHUNK_TOKENS = 8192
+"""The same on a GPU, which waits for its next kernel meanwhile; about `KEPT_BYTES` in ViT-B."""
 KEPT_BYTES = 3 << 30
 """Activations that a pass keeps for its gradient; those of further classes are computed again."""
 KEPT_FLOATS = 17
@@ -115,7 +117,7 @@ def _encode_plain(
 ) -> Tensor:
     embeddings, end = learner()
     n_classes, length, width = embeddings.shape
-    step = class_chunk or max(1, CHUNK_TOKENS // length)
+    step = class_chunk or max(1, _chunk_tokens(embeddings.device.type) // length)
     chunks = [slice(i, i + step) for i in range(0, n_classes, step)]
     tasks = [partial(backbone.encode_embeddings, embeddings[c], end[c]) for c in chunks]
     n_layers = len(backbone.model.text_model.encoder.layers)
@@ -131,7 +133,7 @@ def _encode_shared(
     tower = frozen_tower(backbone.model, dtype)
     n_tokens = sum(end + 1 - one.prefix_length for one in learners for end in one.ends)
     most = max(len(one.ends) for one in learners)
-    step = class_chunk or -(-most // -(-n_tokens // CHUNK_TOKENS))
+    step = class_chunk or -(-most // -(-n_tokens // _chunk_tokens(device)))
     groups = [
         [(one, slice(i, i + step)) for one in learners if i < len(one.ends)]
         for i in range(0, most, step)
@@ -145,6 +147,10 @@ def _encode_shared(
         for (one, _), features in zip(group, chunk.split(counts), strict=True):
             found[id(one)].append(features)
     return [torch.cat(found[id(one)]) for one in learners]
+
+
+def _chunk_tokens(device: str) -> int:
+    return CHUNK_TOKENS if device == "cpu" else GPU_CHUNK_TOKENS
 
 
 def cosines(features: Tensor, text: Tensor) -> Tensor:
