@@ -10,7 +10,6 @@ of what it measured and continues where it stopped:
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import time
 import traceback
@@ -23,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from deft_cells import Cell, measure_cell
-from deft_page import read, write_page
+from deft_page import read, write, write_page
 
 from labelsieve.visual_tuning import VISUAL_TUNINGS
 
@@ -142,9 +141,7 @@ class Run:
 
     def save(self) -> None:
         """Write what is measured."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        lines = [f"{json.dumps(key)}: {json.dumps(self.records[key])}" for key in self.records]
-        self.path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+        write(self.records, self.path)
         self.written = time.monotonic()
 
 

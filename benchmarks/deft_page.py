@@ -128,3 +128,10 @@ def draw_reliability(records: Records, path: Path) -> None:
 def read(path: Path) -> Records:
     """The cells of a JSON file."""
     return json.loads(path.read_text()) if path.exists() else {}
+
+
+def write(records: Records, path: Path) -> None:
+    """Cells to a JSON file, a line each."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [f"{json.dumps(key)}: {json.dumps(record)}" for key, record in records.items()]
+    path.write_text("{\n" + ",\n".join(lines) + "\n}\n")

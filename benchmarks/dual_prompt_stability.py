@@ -20,7 +20,7 @@ from unittest.mock import patch
 import numpy as np
 import pandas as pd
 import torch
-from deft import label_set
+from deft_cells import label_set
 
 from labelsieve.backbones import FeatureCache, extract_features, load_backbone
 from labelsieve.bench.demo import write_digits
