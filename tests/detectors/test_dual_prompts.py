@@ -17,7 +17,7 @@ from labelsieve.detectors.dual_prompt_losses import (
     dual_prompt_losses,
     fitted_scale,
 )
-from labelsieve.detectors.dual_prompt_training import LONGEST_GRADIENT
+from labelsieve.detectors.dual_prompt_training import LONGEST_GRADIENT, DualPromptTuning
 from labelsieve.detectors.dual_prompts import DualPrompts
 from labelsieve.tuners import load_tuner
 from labelsieve.visual_tuning import VISUAL_TUNINGS
@@ -254,24 +254,54 @@ def test_visual_tuning_needs_images(tiny_backbone):
         detector.fit(x, given)
 
 
-def test_interrupted_and_accumulated_training_end_the_same(colours, tiny_backbone, tmp_path):
-    options = {"visual_tuning": "vpt-deep", "batch_size": 8, "lr": 0.01}
-    whole = DualPrompts(tiny_backbone, epochs=3, **options).fit(colours)
-    import labelsieve.tuners.training as training
+PEFT = {"method_params": {"lora_dropout": 0.5}}
 
-    original = training._Run.epoch
-    with pytest.MonkeyPatch.context() as patch:
 
-        def stop_at_two(self, epoch, *rest):
-            if epoch == 2:
-                raise KeyboardInterrupt
-            return original(self, epoch, *rest)
+@pytest.mark.parametrize(
+    ("name", "params"), [*((name, None) for name in VISUAL_TUNINGS.names()), ("lora", PEFT)]
+)
+def test_the_seed_decides_every_bit_also_after_an_interruption(
+    name, params, colours, tiny_backbone, tmp_path, monkeypatch
+):
+    """Stopped in the middle of the second of three epochs; whatever the global state is."""
 
-        patch.setattr(training._Run, "epoch", stop_at_two)
-        with pytest.raises(KeyboardInterrupt):
-            DualPrompts(tiny_backbone, epochs=3, **options).fit(colours, checkpoint=tmp_path)
-    resumed = DualPrompts(tiny_backbone, epochs=3, **options).fit(colours, checkpoint=tmp_path)
-    np.testing.assert_array_equal(resumed.largest_margin_, whole.largest_margin_)
+    def detector():
+        options = {"visual_tuning": name, "visual_tuning_params": params, "warmup_epochs": 1}
+        return DualPrompts(tiny_backbone, epochs=3, batch_size=8, lr=0.01, **options)
+
+    first = detector().fit(colours)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        second = detector().fit(colours)
+    steps, original = [], DualPromptTuning.step
+
+    def stop_in_the_second_epoch(module, rows, epoch, generator):
+        steps.append(epoch)
+        if steps.count(1) == 2:
+            raise KeyboardInterrupt
+        return original(module, rows, epoch, generator)
+
+    monkeypatch.setattr(DualPromptTuning, "step", stop_in_the_second_epoch)
+    with pytest.raises(KeyboardInterrupt):
+        detector().fit(colours, checkpoint=tmp_path)
+    assert steps == [0, 0, 0, 1, 1]
+    monkeypatch.setattr(DualPromptTuning, "step", original)
+    resumed = detector().fit(colours, checkpoint=tmp_path)
+    for again in (second, resumed):
+        for attribute in ("p_clean_", "raw_p_clean_", "largest_margin_", "probabilities_"):
+            np.testing.assert_array_equal(getattr(again, attribute), getattr(first, attribute))
+    other = detector().set_params(random_state=1).fit(colours)
+    assert (other.raw_p_clean_ != first.raw_p_clean_).any()
+
+
+def test_dropout_ends_with_the_training(colours, tiny_backbone, tmp_path):
+    options = {"visual_tuning": "lora", "visual_tuning_params": PEFT, "epochs": 1, "lr": 0.01}
+    found = DualPrompts(tiny_backbone, **options).fit(colours)
+    p = found.classifier_.predict_proba(colours)
+    np.testing.assert_allclose(p, found.probabilities_, atol=1e-5)
+    loaded = load_tuner(found.classifier_.save(tmp_path / "model"), backbone=tiny_backbone)
+    for _ in range(2):
+        np.testing.assert_array_equal(loaded.predict_proba(colours), p)
 
 
 def test_the_mask_of_the_last_epoch_is_the_one_of_its_steps(tiny_backbone):

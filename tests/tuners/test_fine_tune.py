@@ -6,6 +6,7 @@ import torch
 
 from labelsieve.backbones.pixels import TrainingPixels
 from labelsieve.core.exceptions import InputError
+from labelsieve.core.random import seeded
 from labelsieve.data import load_images
 from labelsieve.losses import make_loss
 from labelsieve.tuners import TUNERS, load_tuner
@@ -13,7 +14,7 @@ from labelsieve.tuners import training as loop
 from labelsieve.tuners.baseline import Baseline
 from labelsieve.tuners.fine_tune import FineTune
 from labelsieve.tuners.networks import TowerNetwork
-from labelsieve.tuners.pixel_training import PixelTraining, seeded
+from labelsieve.tuners.pixel_training import PixelTraining
 from labelsieve.tuners.recipes import fine_tuning_plan
 from labelsieve.visual_tuning import VISUAL_TUNINGS
 from problems import write_colour_tree
@@ -241,7 +242,7 @@ def test_dropout_is_seeded_and_the_global_state_untouched():
     torch.manual_seed(3)
     draws = []
     for offset in (0, 0, 1):
-        with seeded(torch.Generator().manual_seed(1), offset, torch.device("cpu")):
+        with seeded(torch.Generator().manual_seed(1), torch.device("cpu"), offset):
             draws.append(torch.rand(3))
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])

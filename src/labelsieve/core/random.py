@@ -1,6 +1,9 @@
-"""Randomness is passed down as generators; the global states are never touched."""
+"""Randomness is passed down as generators; the global states are left as they were."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -33,3 +36,25 @@ def torch_generator(
     """A torch generator on `device`, seeded from a seed or from the next draw of a generator."""
     seed = int(numpy_generator(random_state).integers(2**63 - 1))
     return torch.Generator(device=device).manual_seed(seed)
+
+
+@contextmanager
+def seeded(generator: torch.Generator, device: torch.device, offset: int = 0) -> Iterator[None]:
+    """Lend the global random state a seed of ours: dropout and stochastic depth draw from it.
+
+    Parameters
+    ----------
+    generator : torch.Generator
+        Gives the seed.
+    device : torch.device
+        Where the network computes.
+    offset : int
+        Added to it; the number of the process, so that processes draw differently.
+    """
+    seed = int(torch.randint(2**62, (), generator=generator)) + offset
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.default_generator.manual_seed(seed)
+        if devices:
+            torch.cuda.manual_seed(seed)
+        yield

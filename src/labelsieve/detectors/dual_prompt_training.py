@@ -75,7 +75,7 @@ class DualPromptTuning(AbstractTrainable):
     def step(self, rows: torch.Tensor, epoch: int, generator: torch.Generator) -> torch.Tensor:
         """L_dp + L_sim of a batch; its margins are kept in `seen`."""
         labels = self.labels[rows]
-        positive, negative = self.logits_of(self.images(rows))
+        positive, negative = self.logits_of(self.images(rows, generator))
         with torch.no_grad():
             at = torch.arange(len(rows), device=labels.device)
             self.seen[rows] = (positive - negative)[at, labels].float()

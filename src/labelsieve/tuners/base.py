@@ -199,6 +199,7 @@ class AbstractTuner(BaseEstimator):
             self.visual_tuning_.load_state_dict(
                 {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
             )
+            self.visual_tuning_.eval()
 
     @property
     def name(self) -> str:

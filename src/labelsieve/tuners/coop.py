@@ -238,6 +238,6 @@ class _PromptTuning(AbstractTrainable):
 
     def step(self, rows: torch.Tensor, epoch: int, generator: torch.Generator) -> torch.Tensor:
         text = encode_prompts(self.backbone, self.learner)
-        scores = cosines(self.images(rows), text)
+        scores = cosines(self.images(rows, generator), text)
         logits = self.backbone.logit_scale * scores + self.backbone.logit_bias
         return self.loss(logits, self.labels[rows]).mean()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..backbones import AbstractBackbone
 from ..backbones.pixels import TrainingPixels
 from ..core.exceptions import InputError
+from ..core.random import seeded
 from ..visual_tuning import AbstractVisualTuning, make_visual_tuning
 from .inputs import FitData
 
@@ -74,10 +75,12 @@ class ImageSide(nn.Module):
         self.pixels = TrainingPixels(
             self.images, self.backbone.preprocessing, device=self.backbone.device
         )
+        self.tuning.train()
         try:
             with self.tuning.attached(self.backbone):
                 yield
         finally:
+            self.tuning.eval()
             self.pixels = None
 
     def begin_epoch(self, generator: torch.Generator) -> None:
@@ -87,10 +90,19 @@ class ImageSide(nn.Module):
         if self.pixels is not None:
             self.pixels.begin_epoch(generator)
 
-    def forward(self, rows: Tensor) -> Tensor:
-        """Normalised features of training rows: (B,) -> (B, D) float32."""
+    def forward(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Normalised features of training rows, (B,) -> (B, D) float32.
+
+        Parameters
+        ----------
+        rows : Tensor of int64, shape (B,)
+            Which rows.
+        generator : torch.Generator
+            Decides the dropout of a visual tuning that has one.
+        """
         if self.views is not None:
             return self.views[rows, self.view[rows]]
         if self.pixels is None:
             return self.features[rows]
-        return self.backbone.encode_images(self.pixels(rows))
+        with seeded(generator, self.backbone.device):
+            return self.backbone.encode_images(self.pixels(rows))

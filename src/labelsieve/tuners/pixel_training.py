@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,6 +11,7 @@ from torch import Tensor
 
 from ..backbones.pixels import TrainingPixels
 from ..core.exceptions import LabelSieveError
+from ..core.random import seeded
 from ..core.validation import IntArray
 from ..losses import make_loss
 from ..losses.elr import elr_loss, elr_targets
@@ -88,7 +87,7 @@ class PixelTraining(AbstractTrainable):
         pixels = self.pixels(rows).to(self.network.device)
         # A batch of one image has no statistics of its own for a batch norm.
         self.network.train(len(rows) > 1)
-        with seeded(generator, self.rank, self.network.device):
+        with seeded(generator, self.network.device, self.rank):
             logits = self.network(pixels)
         losses = self._losses(logits, rows)
         kept = self._readable(rows)
@@ -161,25 +160,3 @@ class PixelTraining(AbstractTrainable):
         if self.n_processes > 1:
             torch.distributed.all_reduce(losses)
         return losses.cpu().numpy()
-
-
-@contextmanager
-def seeded(generator: torch.Generator, offset: int, device: torch.device) -> Iterator[None]:
-    """Lend the global random state a seed of ours: dropout and stochastic depth draw from it.
-
-    Parameters
-    ----------
-    generator : torch.Generator
-        Gives the seed.
-    offset : int
-        Added to it; the number of the process, so that processes draw differently.
-    device : torch.device
-        Where the network computes.
-    """
-    seed = int(torch.randint(2**62, (), generator=generator)) + offset
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.default_generator.manual_seed(seed)
-        if devices:
-            torch.cuda.manual_seed(seed)
-        yield
