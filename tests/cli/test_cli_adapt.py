@@ -75,7 +75,8 @@ def test_bad_usage_says_what_to_do(place, tmp_path):
         assert match in str(result.exception)
 
     fails("needs --issues FILE")
-    fails("run `labelsieve scan DATA -o OUT` first", "--issues", tmp_path / "none.parquet")
+    for path in (tmp_path / "none.parquet", tmp_path / "none", place / "photos"):
+        fails("does not exist; run `labelsieve scan DATA -o OUT` first", "--issues", path)
     fails("takes issues.parquet or the folder", "--issues", place / "out" / "issues.csv")
     fails("baseline='x' is not known", "--baseline", "x", "--backbone", place / "resnet")
     fails("no parameter rate", "--baseline", "ce", "--param", "rate=1")

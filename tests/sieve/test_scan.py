@@ -92,6 +92,20 @@ def test_adapting_the_encoder_needs_a_detector_that_does(tiny_backbone):
         sieve.fit("anywhere")
 
 
+@pytest.mark.parametrize(
+    ("name", "params", "message"),
+    [
+        ("vpt", None, "unknown visual tuning 'vpt'; choose one of none, vpt-shallow"),
+        ("lora", {"rank": 4}, "'lora' has no parameter rank; it takes r, alpha"),
+        ("lora", 4, r"are a mapping such as \{n_prompts: 10\}, not 4"),
+    ],
+)
+def test_a_wrong_visual_tuning_is_told_before_anything_is_read(name, params, message):
+    given = {"visual_tuning": name, "visual_tuning_params": params}
+    with pytest.raises(InputError, match=message):
+        LabelSieve(detector="dual-prompts", detector_params=given).fit("anywhere")
+
+
 def test_one_corrupt_file_costs_one_row(tmp_path, tiny_backbone):
     root = write_colour_tree(tmp_path / "photos")
     clean = LabelSieve(tiny_backbone).fit(root).issues_.table

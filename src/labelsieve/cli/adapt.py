@@ -64,7 +64,7 @@ def command(
             "adapt needs --issues FILE, the issues of a scan (labelsieve scan DATA -o OUT); to "
             "train on all given labels name a --baseline, such as ce"
         )
-    if issues is not None and not issues.is_dir() and issues.suffix != ".parquet":
+    if issues is not None and issues.is_file() and issues.suffix != ".parquet":
         raise InputError(f"--issues takes issues.parquet or the folder of a scan, not {issues}")
     given: dict[str, Any] = {"epochs": epochs, "precision": precision}
     params = {k: v for k, v in given.items() if v is not None} | common.parse_params(param)

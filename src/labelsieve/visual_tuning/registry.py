@@ -71,12 +71,31 @@ def make_visual_tuning(
     >>> with tuning.attached(backbone):
     ...     tuned = backbone.encode_images(torch.zeros(1, 3, 32, 32))  # doctest: +SKIP
     """
+    method = find_visual_tuning(name, params)
+    return None if method is None else method(**(params or {})).prepare(backbone, generator)
+
+
+def find_visual_tuning(
+    name: str, params: dict[str, Any] | None
+) -> type[AbstractVisualTuning] | None:
+    """The class behind a name, None for "none"; needs no backbone, so it can be asked early.
+
+    Raises
+    ------
+    InputError
+        If the name or that of a hyper-parameter is unknown.
+    """
     method = VISUAL_TUNINGS.get(name)
     allowed = method.parameter_names() if method else []
+    if not isinstance(params, dict | None):
+        raise InputError(
+            f"the parameters of a visual tuning are a mapping such as {{n_prompts: 10}}, "
+            f"not {params!r}"
+        )
     unknown = sorted(set(params or {}) - set(allowed))
     if unknown:
         raise InputError(
             f"visual tuning {name!r} has no parameter {', '.join(unknown)}; "
             f"it takes {', '.join(allowed) or 'none'}"
         )
-    return method(**(params or {})).prepare(backbone, generator) if method else None
+    return method
