@@ -153,7 +153,7 @@ def test_a_batch_without_selection_gives_zero_not_nan():
     assert torch.isfinite(positive.grad).all()
 
 
-def test_names_longer_than_the_context_are_cut_and_classes_may_be_small_or_unseen(caplog):
+def test_names_longer_than_the_context_are_cut_and_classes_may_be_small_or_unseen(caplog, capsys):
     """`mini-glyph` has 32 tokens, of which the negative context takes 16."""
     x, given, _ = clustered_features(30, 3, width=load_backbone("mini-glyph").embed_dim)
     given = np.where(given == 2, 1, given)
@@ -161,6 +161,7 @@ def test_names_longer_than_the_context_are_cut_and_classes_may_be_small_or_unsee
     names = ("cat", "very " * 60 + "a", "very " * 60 + "b", "x" * 300)
     found = DualPrompts("mini-glyph", class_names=names, epochs=2).fit(x, given)
     assert caplog.text.count("too long for prompts") == 3
+    assert "indexing errors" not in caplog.text + capsys.readouterr().err
     for values in (found.label_score_, found.p_clean_, found.probabilities_):
         assert np.isfinite(values).all()
         assert values.min() >= 0
@@ -245,6 +246,27 @@ def test_every_visual_tuning_trains_saves_and_leaves_the_encoder_alone(
     np.testing.assert_array_equal(loaded.predict_proba(colours), p)
     with pytest.raises(InputError, match="pass images"):
         loaded.predict_proba(np.zeros((2, tiny_backbone.embed_dim), dtype=np.float32))
+
+
+def test_bad_parameters_are_told(tiny_backbone, caplog):
+    x, given, _ = clustered_features(width=tiny_backbone.embed_dim)
+
+    def detector(**params):
+        names = ("red", "green", "blue", "yellow")
+        return DualPrompts(tiny_backbone, class_names=names, **params)
+
+    for params, message in (
+        ({"epochs": 0}, "epochs must be an integer in 1..inf, not 0"),
+        ({"warmup_epochs": -1}, "warmup_epochs must be an integer in 0..inf, not -1"),
+        ({"initial_text": 5}, "initial_text=5 holds no token"),
+        ({"momentum": "x"}, "momentum must be a finite number of at least 0, not 'x'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            detector(**params).fit(x, given)
+    detector(epochs=2).fit(x, given)
+    assert not caplog.text
+    detector(epochs=2, warmup_epochs=2).fit(x, given)
+    assert "all 2 epochs are warm-up (warmup_epochs=2)" in caplog.text
 
 
 def test_visual_tuning_needs_images(tiny_backbone):

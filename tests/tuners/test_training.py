@@ -131,6 +131,10 @@ def test_divergence_is_said_in_words():
 def test_bad_plans_are_refused_together():
     with pytest.raises(InputError, match=r"2 problems\n- epochs .* not -1\n- lr .* not nan"):
         train(Regression(), 23, TrainingPlan(epochs=-1, lr=float("nan")))
+    with pytest.raises(
+        InputError, match=r"2 problems\n- epochs .* not True\n- momentum .* not 'x'"
+    ):
+        TrainingPlan(epochs=True, momentum="x").check()
 
 
 def test_selection_chooses_the_rows_of_an_epoch():

@@ -190,7 +190,7 @@ class AbstractBackbone(ABC):
 
     def token_ids(self, text: str) -> list[int]:
         """Token ids of a text alone, without start, end and padding."""
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
     @cached_property
     def frame(self) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -5,6 +5,9 @@ Every message says what was given, what is allowed and what to do next.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class LabelSieveError(Exception):
     """Base of all errors that labelsieve raises on purpose."""
@@ -32,6 +35,12 @@ class NotFittedError(LabelSieveError, AttributeError):
 
 class MissingExtraError(LabelSieveError, ImportError):
     """An optional dependency is not installed; the message names the extra."""
+
+
+def did_you_mean(given: object, known: Iterable[str]) -> str:
+    """A sentence that names the closest of the known names, or nothing."""
+    close = difflib.get_close_matches(str(given), list(known), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def gather(problems: list[str], *, what: str) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from importlib import import_module
 from typing import Any
 
-from .exceptions import InputError
+from .exceptions import InputError, did_you_mean
 
 
 class Registry:
@@ -43,10 +42,9 @@ class Registry:
             If the name is unknown; the message lists the names and the closest one.
         """
         if name not in self.entries:
-            close = difflib.get_close_matches(str(name), self.entries, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
             raise InputError(
-                f"unknown {self.kind} {name!r}; choose one of {', '.join(self.entries)}.{hint}"
+                f"unknown {self.kind} {name!r}; choose one of {', '.join(self.entries)}."
+                + did_you_mean(name, self.entries)
             )
         module, _, attribute = self.entries[name].partition(":")
         return getattr(import_module(module), attribute)

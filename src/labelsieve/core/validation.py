@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .arrays import chunks
-from .exceptions import InputError, gather
+from .exceptions import InputError, did_you_mean, gather
 
 FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.integer[Any]]
@@ -81,15 +81,23 @@ def check_class_names(class_names: Any) -> tuple[str, ...]:
 def check_choice(value: Any, allowed: Any, *, name: str) -> None:
     """Raise `InputError` unless `value` is one of `allowed`."""
     if value not in allowed:
-        raise InputError(f"{name}={value!r} is not known; choose one of {', '.join(allowed)}")
+        raise InputError(
+            f"{name}={value!r} is not known; choose one of {', '.join(allowed)}."
+            + did_you_mean(value, allowed)
+        )
+
+
+def is_number(value: Any, *, low: float, high: float = float("inf"), integer: bool = False) -> bool:
+    """Whether `value` is a finite number in low..high (an integer if asked); bools are none."""
+    kinds = (int, np.integer) if integer else (int, float, np.integer, np.floating)
+    fits = isinstance(value, kinds) and not isinstance(value, bool)
+    return bool(fits and np.isfinite(value) and low <= value <= high)
 
 
 def check_number(
     value: Any, *, name: str, low: float, high: float = float("inf"), integer: bool = False
 ) -> None:
     """Raise `InputError` unless `value` is a finite number in low..high (an integer if asked)."""
-    kinds = (int, np.integer) if integer else (int, float, np.integer, np.floating)
-    fits = isinstance(value, kinds) and not isinstance(value, bool)
-    if not (fits and np.isfinite(value) and low <= value <= high):
+    if not is_number(value, low=low, high=high, integer=integer):
         kind = "an integer" if integer else "a number"
         raise InputError(f"{name} must be {kind} in {low:g}..{high:g}, not {value!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from .dual_prompt_margins import Logits, margins
 from .dual_prompt_training import DualPromptTuning
 from .scorers import DualPromptScorer
 
+log = logging.getLogger(__name__)
 MASKS = ("final", "last-epoch")
 
 
@@ -129,7 +131,15 @@ class DualPrompts(AbstractDetector):
     def _detect(
         self, data: FitData, backbone: AbstractBackbone, checkpoint: Path | None
     ) -> Detection:
+        # Prompts that were never tuned are no threshold: nearly every label would be an issue.
+        check_number(self.epochs, name="epochs", low=1, integer=True)
         check_number(self.warmup_epochs, name="warmup_epochs", low=0, integer=True)
+        if self.warmup_epochs >= self.epochs:
+            log.warning(
+                "all %d epochs are warm-up (warmup_epochs=%d): no label is doubted in training",
+                self.epochs,
+                self.warmup_epochs,
+            )
         if self.mask not in MASKS:
             raise InputError(f"mask must be one of {', '.join(MASKS)}, not {self.mask!r}")
         module = self._module(data, backbone)

@@ -227,7 +227,7 @@ def _initial_context(
     if text is None:
         check_number(n_context, name="n_context", low=1, integer=True)
         return _draw((n_context, backbone.text_width), generator)
-    ids = backbone.token_ids(text.replace("_", " ").strip())
+    ids = backbone.token_ids(text.replace("_", " ").strip()) if isinstance(text, str) else []
     if not ids:
         raise InputError(f"initial_text={text!r} holds no token; give words or None")
     with torch.no_grad():

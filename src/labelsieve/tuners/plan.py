@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from ..core.exceptions import gather
+from ..core.validation import is_number
 
 OPTIMIZERS = ("sgd", "adamw")
 COUNTS = (("epochs", 0), ("batch_size", 1), ("warmup_epochs", 0), ("accumulate", 1))
@@ -53,12 +53,12 @@ class TrainingPlan:
         problems = [
             f"{name} must be an integer of at least {low}, not {getattr(self, name)!r}"
             for name, low in COUNTS
-            if not isinstance(getattr(self, name), int | np.integer) or getattr(self, name) < low
+            if not is_number(getattr(self, name), low=low, integer=True)
         ]
         problems += [
             f"{name} must be a finite number of at least 0, not {getattr(self, name)!r}"
             for name in ("lr", "momentum", "weight_decay", "warmup_lr")
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0)
+            if not is_number(getattr(self, name), low=0)
         ]
         problems += [
             f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}"
