@@ -1,17 +1,23 @@
 """Every verb from the command line: results, messages and exit codes."""
 
 import json
+import re
 import subprocess
 import sys
 import time
 
 import pandas as pd
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from labelsieve.cli.common import parse_params
 from labelsieve.cli.main import app
 from labelsieve.core.exceptions import InputError
+from labelsieve.data import NOISE
+from labelsieve.detectors import DETECTORS
+from labelsieve.tuners import TUNERS
+from labelsieve.visual_tuning import VISUAL_TUNINGS
 from problems import write_colour_tree
 
 
@@ -39,6 +45,23 @@ def test_help_is_quick_and_lists_the_verbs():
         "sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'pandas')))"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("verb", "flag", "names"),
+    [
+        ("scan", "detector", DETECTORS.names()),
+        ("scan", "visual_tuning", VISUAL_TUNINGS.names()),
+        ("tune", "visual_tuning", VISUAL_TUNINGS.names()),
+        ("tune", "tuner", TUNERS.names()),
+        ("noise", "kind", [*NOISE.names(), "few-shot"]),
+    ],
+)
+def test_help_names_what_there_is(verb, flag, names):
+    """The texts are typed in, since the registries would cost `--help` the import of torch."""
+    parameters = get_command(app).commands[verb].params
+    text = next(p.help for p in parameters if p.name == flag).rpartition(": ")[2]
+    assert re.split(", | or ", text.rstrip(".")) == list(names)
 
 
 def test_scan_evaluate_predict_report(photos, tmp_path, tiny_clip_dir):

@@ -79,6 +79,9 @@ def test_bad_usage_says_what_to_do(place, tmp_path):
         fails("does not exist; run `labelsieve scan DATA -o OUT` first", "--issues", path)
     fails("takes issues.parquet or the folder", "--issues", place / "out" / "issues.csv")
     fails("baseline='x' is not known", "--baseline", "x", "--backbone", place / "resnet")
+    given = ("--baseline", "ce", "--backbone", place / "resnet")
+    fails("no splits", *given, "--test", place / "photos")
+    assert not (tmp_path / "m").exists()
     fails("no parameter rate", "--baseline", "ce", "--param", "rate=1")
 
 

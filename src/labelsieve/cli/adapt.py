@@ -31,8 +31,8 @@ def command(
     baseline: Annotated[
         str | None,
         typer.Option(
-            help="ce, sce, elr, gmm, small-loss, or another loss; "
-            "without --issues, on all given labels."
+            help="How labels are doubted in training: ce (not at all), sce, elr, gmm, small-loss, "
+            "or another loss; without --issues, on all given labels."
         ),
     ] = None,
     relabel: Annotated[
@@ -71,6 +71,12 @@ def command(
     with _one_voice() as is_main, _processes(device) as accelerator:
         columns = (image_column, label_column, class_names)
         images = common.read_images(data, *columns, split, offline=offline)
+        tested = None
+        if test is not None:  # before the training, so that a mistake costs no time
+            where = "test" if test == data else None
+            tested = common.read_images(
+                test, image_column, None, class_names, where, offline=offline
+            )
         from ..detectors import LabelIssues
         from ..sieve.adapt import DEFAULT, adapt, model_of_scan
 
@@ -97,12 +103,6 @@ def command(
             say(f"interrupted; run the same command to continue from what {out} keeps")
             raise typer.Exit(130) from None
         if is_main:
-            tested = None
-            if test is not None:
-                where = "test" if test == data else None
-                tested = common.read_images(
-                    test, image_column, None, class_names, where, offline=offline
-                )
             _show(done, out, model, tested, json)
 
 

@@ -14,6 +14,9 @@ import typer
 from ..core.cluster import Cluster
 from ..core.exceptions import InputError
 
+TUNINGS = "none, vpt-shallow, vpt-deep, lora, adapter, adaptformer, ssf, bias or full"
+"""The registry would have to import torch, and `--help` has to be quick."""
+
 
 def _read_config(context: typer.Context, value: Path | None) -> Path | None:
     """Take defaults for this verb's flags from a YAML file with the same names."""

@@ -10,19 +10,20 @@ import typer
 from . import common
 
 DEFAULT_RATE = 0.2
-KINDS = "symmetric, pair-flip, class-dependent, instance-dependent or few-shot."
+KINDS = ("symmetric", "pair-flip", "class-dependent", "instance-dependent", "few-shot")
 
 
 def command(
     data: common.Data,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the noisy data set.")],
-    kind: Annotated[str, typer.Option(help=KINDS)] = "symmetric",
+    kind: Annotated[str, typer.Option(help=", ".join(KINDS) + ".")] = "symmetric",
     rate: Annotated[
         float | None,
         typer.Option(
             min=0.0,
             max=1.0,
-            help="Share of labels to make wrong; 0.2 by default, and not for class-dependent.",
+            help="Share of labels to make wrong, 0.2 by default; not for class-dependent "
+            "and few-shot.",
         ),
     ] = None,
     matrix: Annotated[
@@ -112,7 +113,9 @@ def command(
 def _check_kind(kind: str, few_shot: dict[str, Any], others: dict[str, Any]) -> None:
     """A flag that the kind would silently ignore is an error."""
     from ..core.exceptions import gather
+    from ..core.validation import check_choice
 
+    check_choice(kind, KINDS, name="--kind")
     foreign = others if kind == "few-shot" else few_shot
     remark = "is for other kinds" if kind == "few-shot" else "is for --kind few-shot"
     given = [name.replace("_", "-") for name, value in foreign.items() if value is not None]

@@ -10,6 +10,7 @@ import typer
 from . import common
 from .common import say
 
+DETECTORS = "latent-label, label-match, small-loss, confident-learning, knn or dual-prompts"
 READ = ("image_column", "label_column", "class_names", "split")
 
 
@@ -17,11 +18,11 @@ def command(
     data: common.Data,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")],
     model: common.Model = "openai/clip-vit-base-patch16",
-    detector: Annotated[str, typer.Option(help="Which detector judges the labels.")] = (
-        "latent-label"
-    ),
+    detector: Annotated[
+        str, typer.Option(help=f"Which detector judges the labels: {DETECTORS}.")
+    ] = "latent-label",
     visual_tuning: Annotated[
-        str, typer.Option(help="How dual-prompts adapts the image encoder: none, vpt-deep, lora, …")
+        str, typer.Option(help=f"How dual-prompts adapts the image encoder: {common.TUNINGS}.")
     ] = "none",
     param: common.Params = None,
     tuner: Annotated[
@@ -216,8 +217,8 @@ def _show(sieve, out: Path, json: bool, gate) -> None:
         table.add_row(*(Text(_one_line(c)) for c in cells), f"{row.label_score:.3f}", row.action)
     if table.row_count:
         console.print(table)
-    console.print(Text(f"report {out / 'report.html'}\nissues {out / 'issues.csv'}"))
-    console.print(Text(f"model  {out / 'model'}  (labelsieve predict {out} IMAGES -o FILE)"))
+    places = f"report {out / 'report.html'}\nissues {out / 'issues.csv'}\nmodel  {out / 'model'}"
+    console.print(Text(f"{places}  (labelsieve predict {out} IMAGES -o FILE)"), soft_wrap=True)
 
 
 def _decided(figures: dict[str, Any]) -> str:

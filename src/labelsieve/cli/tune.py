@@ -10,17 +10,22 @@ import typer
 from . import common
 from .common import say
 
+TUNERS = (
+    "zero-shot, coop, nlprompt, joapr, classifier-r, classifier-c, tenc-ft, tip-adapter, "
+    "posterior, robust-upl, fft, vpt or vlpt"
+)
+
 
 def command(
     data: common.Data,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the classifier.")],
     model: common.Model = "openai/clip-vit-base-patch16",
-    tuner: Annotated[str, typer.Option(help="Which tuner to fit.")] = "coop",
+    tuner: Annotated[str, typer.Option(help=f"Which tuner to fit: {TUNERS}.")] = "coop",
     loss: Annotated[str | None, typer.Option(help="Loss, where the tuner takes one.")] = None,
     shots: Annotated[int | None, typer.Option(min=1, help="Images a class; all if unset.")] = None,
     visual_tuning: Annotated[
         str | None,
-        typer.Option(help="How the image encoder is adapted meanwhile: none, vpt-deep, lora, …"),
+        typer.Option(help=f"How the image encoder is adapted meanwhile: {common.TUNINGS}."),
     ] = None,
     param: common.Params = None,
     test: Annotated[str | None, typer.Option(help="Data set to evaluate on afterwards.")] = None,

@@ -42,6 +42,6 @@ class Baseline:
             check_number(self.noise_rate, name="noise_rate", low=0.0, high=1.0)
         elif self.name == "small-loss":
             raise InputError(
-                "the baseline 'small-loss' needs noise_rate, the share of wrong labels (0..1); "
-                "where it is not known use 'gmm'"
+                "the baseline 'small-loss' needs noise_rate, the share of wrong labels in 0..1 (on "
+                "the command line --param noise_rate=0.2); where it is not known use 'gmm'"
             )
