@@ -232,8 +232,18 @@ def test_recipes_are_the_published_ones():
 
 def test_paradigms_are_settings(tiny_backbone):
     assert TUNERS.get("vpt")().visual_tuning == "vpt-deep"
-    assert TUNERS.get("vlpt")().visual_tuning == "vpt-deep"
     assert isinstance(TUNERS.get("vpt")(), FineTune)
+    vlpt = TUNERS.get("vlpt")(epochs=3)  # what is given wins
+    assert (vlpt.visual_tuning, vlpt.loss, vlpt.epochs) == ("vpt-deep", "ce", 3)
+
+
+def test_the_paradigms_differ_in_the_head_only(tiny_backbone, images):
+    vpt, vlpt = (TUNERS.get(name)(tiny_backbone).fit(images) for name in ("vpt", "vlpt"))
+    rates = [[record["lr"] for record in tuner.history_] for tuner in (vpt, vlpt)]
+    assert rates[0] == rates[1]
+    assert (len(rates[0]), rates[0][0]) == (10, 0.03)
+    assert vpt.batch_size == vlpt.batch_size == 64
+    assert vpt.baseline == vlpt.loss == "ce"
 
 
 def test_dropout_is_seeded_and_the_global_state_untouched():

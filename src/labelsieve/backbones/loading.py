@@ -152,7 +152,8 @@ def _family(source: _Source) -> Any:
     if kind not in BACKBONES.entries:
         raise InputError(
             f"{source.location} has model type {kind!r}, which is not supported; "
-            f"supported are {', '.join(BACKBONES.names())}"
+            f"supported are {', '.join(BACKBONES.names())}; image classification models are "
+            "trained by `labelsieve adapt` and the tuner fft"
         )
     return BACKBONES.get(kind)
 

@@ -26,6 +26,8 @@ def build_estimator(
         hint = ""
         if "visual_tuning" in unknown and registry.kind == "detector":
             hint = ". The encoder is adapted by the detector dual-prompts (--detector dual-prompts)"
+        if "loss" in unknown and "baseline" in allowed:
+            hint = ". Its losses are baselines (--param baseline=gce)"
         raise InputError(
             f"{registry.kind} {name!r} has no parameter {', '.join(unknown)}; "
             f"it takes {', '.join(sorted(allowed)) or 'none'}{hint}"
