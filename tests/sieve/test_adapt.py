@@ -67,6 +67,14 @@ def test_doubted_labels_have_no_influence(images, tiny_backbone, tmp_path):
     }  # fmt: skip
 
 
+def test_images_that_cannot_be_read_are_not_counted_as_trained_on(images, tmp_path, tiny_backbone):
+    for path in sorted((tmp_path / "photos" / "red").glob("*.png"))[:2]:
+        path.write_bytes(b"broken")
+    done = adapt(images, None, tmp_path / "m", backbone=tiny_backbone, params=PARAMS)
+    assert (done.n_images, done.n_kept) == (24, 22)
+    assert json.loads((tmp_path / "m" / "adaptation.json").read_text())["n_kept"] == 22
+
+
 def test_equals_a_fit_to_the_kept_rows(images, tiny_backbone, tmp_path):
     wrong = wrong_rows(images)
     done = adapt(

@@ -98,7 +98,8 @@ def adapt(
         )
     )
     tuner.fit(chosen.images, checkpoint=out / WORK / "state", accelerator=accelerator)
-    result = Adaptation(tuner, len(images), len(chosen.images), chosen.n_relabeled)
+    n_kept = len(chosen.images) - tuner.n_unreadable_
+    result = Adaptation(tuner, len(images), n_kept, chosen.n_relabeled)
     if accelerator is None or accelerator.is_main_process:
         _publish(result, out, issues is not None)
     if accelerator is not None:

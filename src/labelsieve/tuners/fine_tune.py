@@ -73,6 +73,8 @@ class FineTune(AbstractTuner):
     ----------
     classifier_ : AbstractNetwork
         The trained network.
+    n_unreadable_ : int
+        Images with weight 0, since this process could not read them.
 
     Examples
     --------
@@ -202,6 +204,7 @@ class FineTune(AbstractTuner):
                 description=f"fine-tuning ({self.baseline})",
                 accelerator=accelerator,
             )
+        self.n_unreadable_ = len(pixels.broken)
         self.visual_tuning_ = getattr(network, "tuning", None)
         return network.eval()
 
