@@ -257,7 +257,7 @@ def test_bad_parameters_are_told(tiny_backbone, caplog):
 
     for params, message in (
         ({"epochs": 0}, "epochs must be an integer in 1..inf, not 0"),
-        ({"warmup_epochs": -1}, "warmup_epochs must be an integer in 0..inf, not -1"),
+        ({"warmup_epochs": -1}, "warmup_epochs must be an integer of at least 0, not -1"),
         ({"initial_text": 5}, "initial_text=5 holds no token"),
         ({"momentum": "x"}, "momentum must be a finite number of at least 0, not 'x'"),
     ):
@@ -340,7 +340,9 @@ def test_the_mask_of_the_last_epoch_is_the_one_of_its_steps(tiny_backbone):
         for mask in ("last-epoch", "final")
     ]
     np.testing.assert_allclose(*frozen, atol=1e-5)
-    with pytest.raises(InputError, match="mask must be one of final, last-epoch"):
+    with pytest.raises(
+        InputError, match="mask='best' is not known; choose one of final, last-epoch"
+    ):
         DualPrompts(tiny_backbone, mask="best", **options).fit(x, given)
 
 

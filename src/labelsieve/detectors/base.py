@@ -17,6 +17,7 @@ from ..core.exceptions import InputError
 from ..core.validation import BoolArray, FloatArray, IntArray
 from ..data import LabeledImages
 from ..prompts import zero_shot_classifier
+from ..tuners.checks import check_arguments
 from ..tuners.inputs import FitData, fit_data, image_features
 from .issues import LabelIssues, best_other_class, build_issues
 
@@ -132,6 +133,7 @@ class AbstractDetector(BaseEstimator):
         InputError
             If the data or the parameters cannot be used.
         """
+        self.check()
         backbone = load_backbone(self.backbone)
         found = image_features(X, backbone)
         named = X if y is None else y
@@ -167,6 +169,10 @@ class AbstractDetector(BaseEstimator):
             errors=dict(found.errors),
         )
         return self
+
+    def check(self) -> None:
+        """Raise `InputError` for arguments that no data can make usable; `fit` calls it first."""
+        check_arguments(self)
 
     @abstractmethod
     def _detect(

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from ..backbones import AbstractBackbone
-from ..core.exceptions import InputError
 from ..core.random import numpy_generator, torch_generator
-from ..core.validation import IntArray, check_number
+from ..core.validation import IntArray, check_choice, check_number
+from ..losses import make_loss
 from ..prompts import PromptLearner, TextClassifier, encode_prompts, encode_together
 from ..selection.calibration import calibrate_scores, calibration_rows
 from ..tuners.coop import CoOp
@@ -128,20 +128,23 @@ class DualPrompts(AbstractDetector):
         self.mask = mask
         self.random_state = random_state
 
+    def check(self) -> None:
+        """Raise `InputError` for arguments that no data can make usable; `fit` calls it first."""
+        super().check()
+        # Prompts that were never tuned are no threshold: nearly every label would be an issue.
+        check_number(self.epochs, name="epochs", low=1, integer=True)
+        check_choice(self.mask, MASKS, name="mask")
+        make_loss(self.warmup_loss)
+
     def _detect(
         self, data: FitData, backbone: AbstractBackbone, checkpoint: Path | None
     ) -> Detection:
-        # Prompts that were never tuned are no threshold: nearly every label would be an issue.
-        check_number(self.epochs, name="epochs", low=1, integer=True)
-        check_number(self.warmup_epochs, name="warmup_epochs", low=0, integer=True)
         if self.warmup_epochs >= self.epochs:
             log.warning(
                 "all %d epochs are warm-up (warmup_epochs=%d): no label is doubted in training",
                 self.epochs,
                 self.warmup_epochs,
             )
-        if self.mask not in MASKS:
-            raise InputError(f"mask must be one of {', '.join(MASKS)}, not {self.mask!r}")
         module = self._module(data, backbone)
         params = {k: v for k, v in self.get_params(deep=False).items() if k != "backbone"}
         with module.images.active():

@@ -132,11 +132,15 @@ class LatentLabel(AbstractDetector):
         check_labels(told, data.n_rows, data.n_classes, name="known_labels")
         return self.known_labels_[data.rows]
 
+    def check(self) -> None:
+        """Raise `InputError` for arguments that no data can make usable; `fit` calls it first."""
+        super().check()
+        check_number(self.n_folds, name="n_folds", low=2, integer=True)
+        check_number(self.n_repeats, name="n_repeats", low=1, integer=True)
+
     def _detect(
         self, data: FitData, backbone: AbstractBackbone, checkpoint: Path | None
     ) -> Detection:
-        check_number(self.n_folds, name="n_folds", low=2, integer=True)
-        check_number(self.n_repeats, name="n_repeats", low=1, integer=True)
         if len(set(data.labels.tolist())) < 2:
             raise InputError("all given labels are of one class; at least two classes are needed")
         known = self._known(data)

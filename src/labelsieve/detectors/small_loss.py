@@ -72,11 +72,15 @@ class SmallLoss(AbstractDetector):
         self.lr = lr
         self.random_state = random_state
 
+    def check(self) -> None:
+        """Raise `InputError` for arguments that no data can make usable; `fit` calls it first."""
+        super().check()
+        if self.noise_rate is not None:
+            check_number(self.noise_rate, name="noise_rate", low=0, high=1)
+
     def _detect(
         self, data: FitData, backbone: AbstractBackbone, checkpoint: Path | None
     ) -> Detection:
-        if self.noise_rate is not None:
-            check_number(self.noise_rate, name="noise_rate", low=0, high=1)
         tuner = CoOp(
             backbone,
             loss=self.loss,

@@ -6,7 +6,6 @@ from typing import Any
 
 from ..core.exceptions import InputError
 from ..core.registry import Registry
-from ..visual_tuning import find_visual_tuning
 
 
 def build_estimator(
@@ -35,6 +34,5 @@ def build_estimator(
     if "random_state" in allowed:
         estimator.set_params(random_state=random_state)
     estimator.set_params(**(params or {}))
-    if "visual_tuning" in allowed:  # it would otherwise be looked at after hours of encoding
-        find_visual_tuning(estimator.visual_tuning, estimator.visual_tuning_params)
+    estimator.check()  # it would otherwise be looked at after hours of encoding
     return estimator

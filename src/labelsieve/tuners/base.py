@@ -18,6 +18,7 @@ from ..core.validation import BoolArray, FloatArray, IntArray
 from ..core.version import __version__
 from ..prompts import TextClassifier
 from ..visual_tuning import AbstractVisualTuning, make_visual_tuning
+from .checks import check_arguments
 from .inputs import FitData, fit_data, image_features
 from .saved import FORMAT, model_card
 
@@ -73,8 +74,13 @@ class AbstractTuner(BaseEstimator):
         InputError
             If the data or the parameters cannot be used.
         """
+        self.check()
         backbone = self._load(self.backbone)
         return self.fit_usable(self._usable(X, y, backbone), backbone, checkpoint)
+
+    def check(self) -> None:
+        """Raise `InputError` for arguments that no data can make usable; `fit` calls it first."""
+        check_arguments(self)
 
     def fit_usable(
         self, data: FitData, backbone: AbstractBackbone, checkpoint: Path | None = None

@@ -97,10 +97,14 @@ class CosineClassifier(AbstractTuner):
         """The name under which this setting is registered."""
         return "classifier-c" if self.initial == "text" else "classifier-r"
 
+    def check(self) -> None:
+        """Raise `InputError` for arguments that no data can make usable; `fit` calls it first."""
+        super().check()
+        check_choice(self.initial, INITIALS, name="initial")
+
     def _fit(
         self, data: FitData, backbone: AbstractBackbone, checkpoint: Path | None
     ) -> TextClassifier:
-        check_choice(self.initial, INITIALS, name="initial")
         generator = numpy_generator(self.random_state)
         data = with_shots(data, self.shots, generator)
         scale, bias = backbone.logit_scale, backbone.logit_bias

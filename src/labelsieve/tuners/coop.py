@@ -185,11 +185,15 @@ class CoOp(AbstractTuner):
             weights = encode_prompts(backbone, module.learner)
         return TextClassifier(weights, data.class_names, backbone.logit_scale, backbone.logit_bias)
 
+    def check(self) -> None:
+        """Raise `InputError` for arguments that no data can make usable; `fit` calls it first."""
+        super().check()
+        check_number(self.n_views, name="n_views", low=1, integer=True)
+
     def _image_side(
         self, data: FitData, backbone: AbstractBackbone, generator: torch.Generator
     ) -> ImageSide:
         """Where the features come from: see `visual_tuning` and `n_views`."""
-        check_number(self.n_views, name="n_views", low=1, integer=True)
         side = ImageSide(data, backbone, self.visual_tuning, self.visual_tuning_params, generator)
         if self.n_views == 1:
             return side

@@ -151,6 +151,15 @@ class FineTune(AbstractTuner):
         finally:
             del self._accelerator
 
+    def check(self) -> None:
+        """Raise `InputError` for arguments that no data can make usable; `fit` calls it first."""
+        resolve_precision(self.precision, torch.device("cpu"))  # "auto" is one here
+        super().check()
+        self._doubt().check()
+
+    def _doubt(self) -> Baseline:
+        return Baseline(self.baseline, self.warmup_epochs, self.noise_rate, self.random_state)
+
     def _load(self, backbone: Any, **options: Any) -> Any:
         return load_encoder(backbone, **options)
 
@@ -178,8 +187,6 @@ class FineTune(AbstractTuner):
 
     def _fit(self, data: FitData, backbone: Any, checkpoint: Path | None) -> AbstractNetwork:
         assert data.images is not None
-        baseline = Baseline(self.baseline, self.warmup_epochs, self.noise_rate, self.random_state)
-        baseline.check()
         accelerator = getattr(self, "_accelerator", None)
         plan = self._plan(backbone)
         network = self._network(backbone, data.class_names, torch_generator(self.random_state))
@@ -188,7 +195,7 @@ class FineTune(AbstractTuner):
             network,
             pixels,
             data.labels,
-            baseline,
+            self._doubt(),
             precision=plan.precision,
             accelerator=accelerator,
         )

@@ -109,7 +109,6 @@ class JoAPR(AbstractTuner):
     def _fit(
         self, data: FitData, backbone: AbstractBackbone, checkpoint: Path | None
     ) -> TextClassifier:
-        self._check()
 
         def make(learner: PromptLearner, rows: FitData) -> _JoAPRTraining:
             return _JoAPRTraining(learner, rows, backbone, self)
@@ -118,7 +117,9 @@ class JoAPR(AbstractTuner):
         self.n_clean_ = module.n_clean
         return classifier
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise `InputError` for arguments that no data can make usable; `fit` calls it first."""
+        super().check()
         problems = []
         if not (isinstance(self.agreement, int | float) and 0 <= self.agreement <= 1):
             problems.append(f"agreement must be a number in 0..1, not {self.agreement!r}")

@@ -112,7 +112,6 @@ class NLPrompt(AbstractTuner):
     def _fit(
         self, data: FitData, backbone: AbstractBackbone, checkpoint: Path | None
     ) -> TextClassifier:
-        self._check()
 
         def make(learner: PromptLearner, rows: FitData) -> _NLPromptTraining:
             return _NLPromptTraining(learner, rows, backbone, self)
@@ -121,7 +120,9 @@ class NLPrompt(AbstractTuner):
         self.n_clean_ = module.n_clean
         return classifier
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise `InputError` for arguments that no data can make usable; `fit` calls it first."""
+        super().check()
         problems = []
         if not (isinstance(self.reg, int | float) and 0 < self.reg < float("inf")):
             problems.append(f"reg must be a finite number above 0, not {self.reg!r}")

@@ -124,12 +124,16 @@ class RobustUPL(AbstractTuner):
         self.precision = precision
         self.random_state = random_state
 
-    def _fit(
-        self, data: FitData, backbone: AbstractBackbone, checkpoint: Path | None
-    ) -> TextClassifier:
+    def check(self) -> None:
+        """Raise `InputError` for arguments that no data can make usable; `fit` calls it first."""
+        super().check()
         check_choice(self.selection, SELECTIONS, name="selection")
         check_number(self.shots, name="shots", low=1, integer=True)
         check_number(self.n_members, name="n_members", low=1, integer=True)
+
+    def _fit(
+        self, data: FitData, backbone: AbstractBackbone, checkpoint: Path | None
+    ) -> TextClassifier:
         data = self._pseudo_labelled(data, backbone)
         members = []
         seeds = numpy_generator(self.random_state).integers(2**31 - 1, size=self.n_members)

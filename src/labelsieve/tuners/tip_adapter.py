@@ -145,7 +145,6 @@ class TipAdapter(AbstractTuner):
     def _fit(
         self, data: FitData, backbone: AbstractBackbone, checkpoint: Path | None
     ) -> CacheClassifier:
-        self._check()
         data = with_shots(data, self.shots, numpy_generator(self.random_state))
         text = zero_shot_classifier(backbone, data.prompt_names, self.templates)
         cache = CacheClassifier(
@@ -162,7 +161,9 @@ class TipAdapter(AbstractTuner):
         self.history_ = train_head(self, head, data, backbone, plan, checkpoint)
         return replace(cache, keys=head.keys.detach())
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise `InputError` for arguments that no data can make usable; `fit` calls it first."""
+        super().check()
         problems = []
         for name in ("alpha", "beta"):
             try:

@@ -1,0 +1,36 @@
+"""Estimators by name: what no data can make usable is told before any is read."""
+
+import pytest
+
+from labelsieve.core.exceptions import InputError
+from labelsieve.detectors import DETECTORS
+from labelsieve.sieve.build import build_estimator
+from labelsieve.tuners import TUNERS
+
+
+@pytest.mark.parametrize(
+    ("registry", "name", "params", "message"),
+    [
+        (DETECTORS, "dual-prompts", {"mask": "lats"}, "choose one of final, last-epoch"),
+        (DETECTORS, "dual-prompts", {"warmup_loss": "cee"}, "unknown loss 'cee'"),
+        (DETECTORS, "dual-prompts", {"lr": "fast"}, "lr must be a finite number"),
+        (DETECTORS, "latent-label", {"n_folds": 1}, "n_folds must be an integer in 2..inf, not 1"),
+        (DETECTORS, "small-loss", {"noise_rate": 2}, "noise_rate must be a number in 0..1, not 2"),
+        (DETECTORS, "small-loss", {"loss": "dpst"}, "Did you mean 'dspt'"),
+        (TUNERS, "coop", {"loss": "gce", "loss_params": {"r": 1}}, "loss 'gce'"),
+        (TUNERS, "coop", {"epochs": -1}, "epochs must be an integer of at least 0, not -1"),
+        (TUNERS, "coop", {"n_views": 0}, "n_views must be an integer in 1..inf, not 0"),
+        (TUNERS, "classifier-r", {"initial": "tex"}, "choose one of random, text"),
+        (TUNERS, "tip-adapter", {"alpha": -1}, "alpha must be a number in 0..inf, not -1"),
+        (TUNERS, "robust-upl", {"n_members": 0}, "n_members must be an integer in 1..inf"),
+        (TUNERS, "nlprompt", {"cost": "x"}, "cost must be one of"),
+        (TUNERS, "joapr", {"agreement": 2}, "agreement must be a number in 0..1"),
+        (TUNERS, "fft", {"baseline": "small-loss"}, "needs noise_rate"),
+        (TUNERS, "fft", {"precision": "half"}, "unknown precision 'half'; choose one of auto"),
+    ],
+    ids=str,
+)
+def test_what_no_data_can_make_usable_is_told_first(registry, name, params, message):
+    with pytest.raises(InputError) as caught:
+        build_estimator(registry, name, params, random_state=0)
+    assert message in str(caught.value)
