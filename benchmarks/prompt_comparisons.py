@@ -8,6 +8,8 @@ import pandas as pd
 from prompt_protocol import METHODS
 from prompt_tables import KEY, REGIMES, lead_text, paired, spread, table
 
+MISLED = "pair-flip 0.5 and 0.7, both"
+PARTS = (*REGIMES.values(), MISLED)
 NOTED = ("symmetric 0.25", "symmetric 0.5", "pair-flip 0.25", "pair-flip 0.5", "human worse")
 
 
@@ -41,6 +43,22 @@ def loss_section(scored: pd.DataFrame) -> list[str]:
     return [*lines, *table(["case", *methods], rows)]
 
 
+def ranks_section(scored: pd.DataFrame) -> list[str]:
+    """Where each method that learns prompts stands among them when labels are wrong."""
+    mean = scored.groupby([*KEY, "noise", "method"])["accuracy"].mean().unstack()
+    prompts = [m for m in METHODS if m in mean and m.startswith(("coop", "nlprompt"))]
+    rank = mean[prompts].rank(axis=1, ascending=False)
+    rank = rank[rank.index.get_level_values("noise") != "none"]
+    by = rank.groupby(level=list(KEY), sort=False).mean()
+    columns = [f"{ground}, {REGIMES[str(regime)]}" for ground, regime in by.index]
+    rows = [
+        [m, *(f"{v:.1f}" for v in by[m]), f"{rank[m].mean():.1f}"]
+        for m in sorted(prompts, key=lambda m: rank[m].mean())
+    ]
+    text = f"Mean rank of {len(prompts)} over the kinds of wrong labels, 1 = the most accurate."
+    return ["### Prompts among themselves", "", text, "", *table(["", *columns, "all"], rows)]
+
+
 def ours_section(scored: pd.DataFrame) -> list[str]:
     """Our own tuner against every other one."""
     others = [method for method in METHODS if method in set(scored["method"])]
@@ -59,10 +77,10 @@ def ours_section(scored: pd.DataFrame) -> list[str]:
     return [
         "### Our tuner, posterior, less each other method",
         "",
-        "Cases (ground, regime, labels) in which `posterior` is ahead, level or behind by the "
+        "Cases (ground, regime, labels) in which `posterior` is ahead / level / behind by the "
         "rule of bold print, then each case.",
         "",
-        *table(["than", "ahead", "level", "behind", "behind in"], counted),
+        *table(["against", *PARTS], counted),
         *table(["case", *others], rows),
     ]
 
@@ -71,13 +89,11 @@ def tally(leads: list[dict[Any, pd.DataFrame]], others: list[str]) -> list[list[
     """How often our tuner is ahead of each other method, level with it, or behind."""
     rows = []
     for other, by_case in zip(others, leads, strict=True):
-        ahead, level, behind = 0, 0, []
-        for (ground, regime, noise), lead in by_case.items():
-            sure = lead_text(lead).startswith("**")
-            if sure and lead["lead"].mean() < 0:
-                behind.append(f"{ground}, {regime}, {noise}")
-            ahead += int(sure and lead["lead"].mean() > 0)
-            level += int(not sure)
-        shown = "; ".join(behind) if len(behind) < 6 else f"{len(behind)} cases, see below"
-        rows.append([other, str(ahead), str(level), str(len(behind)), shown])
+        counts = dict.fromkeys(PARTS, (0, 0, 0))
+        for (_, regime, noise), lead in by_case.items():
+            part = MISLED if noise in ("pair-flip 0.5", "pair-flip 0.7") else REGIMES[regime]
+            sure, mean = lead_text(lead).startswith("**"), lead["lead"].mean()
+            came = (sure and mean > 0, not sure, sure and mean < 0)
+            counts[part] = tuple(n + int(c) for n, c in zip(counts[part], came, strict=True))
+        rows.append([other, *(" / ".join(map(str, counts[part])) for part in PARTS)])
     return rows

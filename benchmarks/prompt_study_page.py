@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from prompt_comparisons import lead_section, loss_section, ours_section
+from prompt_comparisons import lead_section, loss_section, ours_section, ranks_section
 from prompt_costs import choice_section, cost_section, missing_section, rates_section
 from prompt_facts import STARTS
 from prompt_protocol import (
@@ -165,6 +165,7 @@ def page(folder: Path) -> str:
         *lead_section(scored, "CoOp with CE less Classifier-R", "coop ce", "classifier-r"),
         *lead_section(scored[scored["noise"] == "none"], "Robust UPL less zero-shot: above it",
                       "robust-upl", "zero-shot"),
+        *ranks_section(scored),
         *ours_section(scored),
         *classes_section(alike),
         *rates_section(cells),
