@@ -106,7 +106,7 @@ def extraction(found: dict[str, Any]) -> str:
             )
     return table(["ViT-B/16", "images/s", "share of peak"], rows) + (
         f"\n{found['files']:,} JPEG files of 500 x 375, once each; the plain loop is a DataLoader "
-        f"with {found['workers_plain']} processes. Decoding bounds both.\n"
+        f"with {found['workers_plain']} processes. Reading and decoding bound both.\n"
     )
 
 

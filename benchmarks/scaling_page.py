@@ -169,7 +169,7 @@ def on_a_gpu() -> list[str]:
         f"**On a GPU** ([figures](gpu.md)) ViT-B/16 in bfloat16 encodes {fastest:,.0f} images a "
         f"second, {1e6 / fastest / 60:.1f} minutes a million, if they are decoded. From JPEG files "
         f"one process gets {rates['ours_bfloat16']:,.0f}, {1e6 / rates['ours_bfloat16'] / 60:.0f} "
-        "minutes a million: its decoding threads are the limit.",
+        "minutes a million: reading and decoding are the limit.",
     ]
 
 
