@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from labelsieve.core.exceptions import InputError, LabelSieveError
+from labelsieve.tuners.checkpoint import Checkpoint
 from labelsieve.tuners.plan import TrainingPlan
 from labelsieve.tuners.training import AbstractTrainable, train
 
@@ -146,3 +147,30 @@ def test_selection_chooses_the_rows_of_an_epoch():
     history = train(module, 23, PLAN)
     assert [record["rows"] for record in history] == [12, 11, 12, 11, 12, 11]
     assert all(row % 2 == e % 2 for e, batch in module.seen for row in batch)
+
+
+def test_the_gradient_scale_of_float16_is_kept(tmp_path):
+    module = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+
+    def scaler():
+        return torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=2)
+
+    used = scaler()
+    for value in (
+        1.0,
+        1.0,
+        float("inf"),
+    ):  # grows after two finite steps, halves after one that is not
+        optimizer.zero_grad()
+        used.scale(value * module(torch.ones(1, 2)).sum()).backward()
+        used.step(optimizer)
+        used.update()
+    assert used.get_scale() == 1024.0
+    used.scale(module(torch.ones(1, 2)).sum()).backward()
+    used.step(optimizer)
+    used.update()
+    Checkpoint(tmp_path, [], used).store(module, optimizer, [{"epoch": 0}])
+    resumed = scaler()
+    Checkpoint(tmp_path, [], resumed).restore(module, optimizer)
+    assert resumed.state_dict() == used.state_dict()

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class Checkpoint:
-    """Parameters, optimiser and history after the last finished epoch, in one folder.
+    """Parameters, optimiser, gradient scale and history after the last finished epoch, in a folder.
 
     Parameters
     ----------
@@ -25,10 +25,14 @@ class Checkpoint:
         None keeps nothing.
     identity : JSON value
         What a checkpoint must match to be resumed.
+    scaler : torch.amp.GradScaler, optional
+        Of training in float16.
     """
 
-    def __init__(self, folder: Path | None, identity: list[Any]):
-        self.folder = folder
+    def __init__(
+        self, folder: Path | None, identity: list[Any], scaler: torch.amp.GradScaler | None = None
+    ):
+        self.folder, self.scaler = folder, scaler
         self.digest = hashlib.blake2b(
             json.dumps(identity, sort_keys=True, default=str).encode(), digest_size=16
         ).hexdigest()
@@ -49,6 +53,8 @@ class Checkpoint:
         name = f"epoch-{len(history)}.safetensors"
         save_tensors(self.folder / name, tensors)
         state = {"identity": self.digest, "tensors": name, "history": history}
+        if self.scaler is not None:
+            state["scaler"] = self.scaler.state_dict()
         write_json(self.folder / "training.json", state)
         for old in self.folder.glob("epoch-*.safetensors"):
             if old.name != name:
@@ -74,5 +80,7 @@ class Checkpoint:
                 _, index, name = key.split(".", 2)
                 packed["state"].setdefault(int(index), {})[name] = value
         optimizer.load_state_dict(packed)
+        if self.scaler is not None and state.get("scaler"):
+            self.scaler.load_state_dict(state["scaler"])
         log.info("resuming after epoch %d", len(state["history"]))
         return state["history"]

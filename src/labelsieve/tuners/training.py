@@ -102,8 +102,9 @@ def train(
         If the loss is not finite; the module then holds the last finite state.
     """
     plan.check()
-    keeper = Checkpoint(checkpoint, [asdict(plan), random_state, n_rows, identity])
     run = _Run(module, plan, accelerator)
+    same = [asdict(plan), random_state, n_rows, identity]
+    keeper = Checkpoint(checkpoint, same, run.scaler)
     history = keeper.restore(module, run.optimizer)
     hidden = None if run.is_main else True
     bar = progress(total=plan.epochs * n_rows, desc=description, unit="row", disable=hidden)
