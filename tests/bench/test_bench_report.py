@@ -166,7 +166,7 @@ def test_the_report_of_a_run(tmp_path, tiny_clip_dir):
     write_colour_tree(tmp_path / "train")
     methods = """
   match: {detector: label-match}
-  broken: {detector: small-loss, params: {epochs: -1}}
+  broken: {detector: dual-prompts, params: {initial_text: " "}}
   zero-shot: {tuner: zero-shot}
 """
     noise = "none: {kind: none}\n  half: {kind: symmetric, rate: 0.5}"
@@ -176,7 +176,7 @@ def test_the_report_of_a_run(tmp_path, tiny_clip_dir):
     assert [path.name for path in paths] == ["report.md", "report.tex", "report.html"]
     for path in paths:
         written = path.read_text(encoding="utf-8")
-        assert "epochs must be an integer" in written
+        assert "holds no token" in written
         assert "Cost of each method" in written
     figures = {path.name for path in (tmp_path / "report" / "figures").iterdir()}
     for stem in ("accuracy", "precision-recall", "review"):

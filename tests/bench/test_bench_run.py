@@ -131,16 +131,16 @@ def test_noise_is_drawn_once_and_a_changed_file_is_refused(suite, places):
 def test_a_failure_stays_alone_and_is_told(suite, places, tmp_path, tiny_clip_dir):
     methods = """
   good: {detector: label-match}
-  broken: {detector: small-loss, params: {epochs: -1}}
+  broken: {detector: dual-prompts, params: {initial_text: " "}}
   coop after: {tuner: coop, after: broken}
 """
     text = suite_text(tmp_path / "train", tmp_path / "test", tiny_clip_dir, methods)
     suite = parse_suite(text)
     table = run_here(suite, places).set_index("method")
     assert table["status"].to_list() == ["ok", "failed", "failed"]
-    assert "epochs must be" in table.loc["broken", "error"]
+    assert "holds no token" in table.loc["broken", "error"]
     assert (
-        "broken, which comes before it, failed: InputError: training: epochs"
+        "broken, which comes before it, failed: InputError: initial_text"
         in table.loc["coop after", "error"]
     )
     folder = places.results / "cells" / table.loc["broken", "cell"]

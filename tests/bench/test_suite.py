@@ -38,6 +38,7 @@ methods:
   a: {tuner: coop, detector: knn}
   e: {tuner: coop, only: {date: [d], data: [dd]}}
   f: {adapt: coo}
+  g: {detector: small-loss, params: {noise_rate: 2}}
 """
 
 
@@ -62,6 +63,7 @@ def test_all_problems_in_one_message_with_line_and_what_is_allowed():
         "line 15, methods.e.only.date: unknown axis 'date'; choose one of data, noise, models",
         "line 15, methods.e.only.data: unknown data 'dd'; choose one of d",
         "line 16, methods.f.adapt: unknown baseline 'coo'; choose one of ce, dspt, elr",
+        "line 17, methods.g.params: noise_rate must be a number in 0..1, not 2",
     ):
         assert part in text, part
 

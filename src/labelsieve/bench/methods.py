@@ -21,6 +21,9 @@ REGISTRIES = {"detector": DETECTORS, "tuner": TUNERS, "peer": PEERS}
 NOISE_RATE = "$noise_rate"
 """A parameter with this value gets the true noise rate, as some papers give it to a baseline."""
 
+_STAND_IN = 0.5
+"""What parameters are checked with that wait for a figure of the cell."""
+
 _OURS = ("backbone", "class_names", "random_state")
 
 
@@ -41,10 +44,14 @@ def build_method(method: MethodSpec, data: DataSpec | None, *, seed: int = 0, **
     InputError
         If the name or a parameter is unknown.
     """
-    params = {k: known.get(v[1:], v) if is_known(v) else v for k, v in method.params.items()}
+    waiting = {k: v for k, v in method.params.items() if is_known(v)}
+    params = method.params | {k: known.get(v[1:], _STAND_IN) for k, v in waiting.items()}
+    waiting = {k: v for k, v in waiting.items() if v[1:] not in known}
     if method.kind == "adapt":
-        return build_estimator(TUNERS, "fft", {"baseline": method.method} | params, seed)
+        params = {"baseline": method.method} | params
+        return build_estimator(TUNERS, "fft", params, seed).set_params(**waiting)
     estimator = build_estimator(REGISTRIES[method.kind], method.method, params, seed)
+    estimator.set_params(**waiting)
     takes = "templates" in estimator.get_params(deep=False) and "templates" not in params
     if data is not None and data.templates is not None and takes:
         estimator.set_params(templates=data.templates)
