@@ -13,6 +13,7 @@ import argparse
 import logging
 import time
 import traceback
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from multiprocessing import get_context
@@ -162,13 +163,17 @@ def measure(args) -> None:
 
 def about(args, records: dict[str, Any]) -> str:
     """One paragraph on how the figures were made."""
-    lr, n = chosen_rate(records), sum(record["device"] != "cpu" for record in records.values())
+    lr = chosen_rate(records)
+    kinds = Counter((record["device"], record["arithmetic"]) for record in records.values())
+    places = {"cuda": f"{args.gpu} (products in TensorFloat-32)", "cpu": "a CPU"}
+    shares = "; ".join(
+        f"{n} of {len(records)} cells in {arithmetic} on {places.get(device, device)}"
+        for (device, arithmetic), n in kinds.most_common()
+    )
     return (
         f"Command: `python benchmarks/deft.py --images {args.images} --classes {args.classes} "
         f"--epochs {args.epochs} --batch-size {args.batch_size} "
-        f"--test-images {args.test_images}` with the models of the tables; {n} of {len(records)} "
-        f"cells on {args.gpu} in float32 (products in TensorFloat-32), the others on a CPU in "
-        "bfloat16 mixed precision. "
+        f"--test-images {args.test_images}` with the models of the tables. {shares}. "
         f"{args.images} random images of a label set, the first {args.classes} classes of "
         f"Tiny-ImageNet, {args.epochs} epochs in both phases in batches of {args.batch_size}, "
         f"{args.test_images} test images (500 of Tiny-ImageNet). "

@@ -199,4 +199,5 @@ def measure_cell(cell: Cell, args, kept: str | None, lr: float) -> dict[str, Any
         record = detect(cell, args)
     else:
         record = adapt(cell, args, kept, lr) if cell.phase == 2 else try_rate(cell, args)
-    return record | {"device": backbone_of(cell.model, args.device).device.type}
+    device = backbone_of(cell.model, args.device).device.type
+    return record | {"device": device, "arithmetic": args.precision}
