@@ -25,10 +25,11 @@ FULL = (
     ("prompt_step.py",),
     ("prompt_step.py", "--many", "21000"),
     ("extraction.py",),
+    ("cpu_attention.py",),
     ("startup.py",),
     ("detection.py",),
 )
-QUICK = tuple((name, "--quick") for name in ("prompt_step.py", "extraction.py", "startup.py"))
+QUICK = tuple((name, "--quick") for name in ("prompt_step.py", "extraction.py", "cpu_attention.py", "startup.py"))
 
 
 def table(results: dict[str, dict[str, Any]]) -> list[str]:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import scaled_dot_product_attention
 
 from labelsieve.backbones import ImageFeatures, load_backbone
 from labelsieve.core.exceptions import InputError
@@ -10,7 +11,9 @@ from labelsieve.prompts import cosines
 from labelsieve.tuners.coop import CoOp
 from labelsieve.tuners.inputs import fit_data
 from labelsieve.tuners.nlprompt import NLPrompt
+from labelsieve.tuners.plan import TrainingPlan
 from labelsieve.tuners.robust_upl import RobustUPL
+from labelsieve.tuners.training import AbstractTrainable, quick_attention, train
 from problems import clustered_features
 
 NAMES = ("cat", "dog", "car", "truck")
@@ -31,6 +34,48 @@ def test_gradients_of_the_loss_are_within_a_tenth(position, tiny_backbone):
     assert (gradients[1] - gradients[0]).norm() < 0.1 * gradients[0].norm()
     assert gradients[1].dtype == torch.float32
     assert 0 < abs(losses[1] - losses[0]) < 0.02 * losses[0]  # not the same path
+
+
+def attention_and_gradients(parts, weight, **options):
+    output = scaled_dot_product_attention(*parts, **options)
+    return [output, *torch.autograd.grad(output, parts, weight)]
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_quick_attention_is_within_a_hundredth_of_float32(masked):
+    parts = torch.randn(4, 2, 3, 33, 64, generator=torch.Generator().manual_seed(0)).bfloat16()
+    *parts, weight = (part.requires_grad_() for part in parts)
+    options = {"is_causal": masked}
+    exact = attention_and_gradients([p.float() for p in parts], weight.float(), **options)
+    fused = attention_and_gradients(parts, weight, **options)
+    with quick_attention("cpu", torch.bfloat16):
+        quick = attention_and_gradients(parts, weight, **options)
+    for a, b, c in zip(exact, fused, quick, strict=True):
+        assert c.dtype == torch.bfloat16
+        assert 0 < (c - a).norm() < 0.01 * a.norm()
+        assert not torch.equal(b, c)
+
+
+class AttentionKernels(AbstractTrainable):
+    """Notes in every step whether the fused kernel may be taken."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+        self.fused = []
+
+    def step(self, rows, epoch, generator):
+        self.fused.append(torch.backends.cuda.flash_sdp_enabled())
+        return self.weight.sum()
+
+
+@pytest.mark.parametrize(("precision", "fused"), [("float32", True), ("bfloat16", False)])
+def test_only_training_in_bfloat16_takes_plain_products(precision, fused):
+    module = AttentionKernels()
+    train(module, 4, TrainingPlan(epochs=2, batch_size=4, precision=precision))
+    assert module.fused == [fused, fused]
+    assert torch.backends.cuda.flash_sdp_enabled()
+    assert not torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()
 
 
 def test_a_tower_in_bfloat16_trains_in_float16(tiny_clip_dir):

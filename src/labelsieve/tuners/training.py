@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..core.exceptions import LabelSieveError
 from ..core.progress import progress
@@ -120,6 +122,27 @@ def train(
     return history
 
 
+@contextmanager
+def quick_attention(device: str, dtype: torch.dtype | None) -> Iterator[None]:
+    """Attention as plain products of matrices, where that is faster: in bfloat16 on a CPU.
+
+    Torch's fused kernel takes up to four times as long there, nearly all of it in its backward
+    pass, see ``benchmarks/cpu_attention.py``. The block must hold the backward pass too, for
+    layers that are computed again in it.
+    """
+    if (device, dtype) != ("cpu", torch.bfloat16):
+        yield
+        return
+    flags = torch.backends.cuda  # read on a CPU as well
+    before = flags.fp16_bf16_reduction_math_sdp_allowed()
+    flags.allow_fp16_bf16_reduction_math_sdp(True)  # else the products are of float32
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        flags.allow_fp16_bf16_reduction_math_sdp(before)
+
+
 class _Run:
     """The state of one call of `train`: optimiser, precision, and who computes which rows."""
 
@@ -149,7 +172,8 @@ class _Run:
         rows = torch.arange(n_rows) if chosen is None else chosen
         total = 0.0
         for batch in batches(len(rows), self.plan.batch_size, order):
-            total += self.batch(rows[torch.as_tensor(batch)], epoch, generator)
+            with quick_attention(self.device, self.dtype):
+                total += self.batch(rows[torch.as_tensor(batch)], epoch, generator)
             bar.update(len(batch))
         self.module.end_epoch(epoch)
         if self.n_processes > 1:
