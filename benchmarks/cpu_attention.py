@@ -1,4 +1,4 @@
-"""Attention in bfloat16 on the CPU, forward and backward: torch's fused kernel, and what we train with.
+"""Attention in bfloat16 on the CPU, with its backward pass: torch's fused kernel, and ours.
 
 One attention of one layer, at the token counts of CLIP's towers: 50, 197 and 257 patches, 77 tokens
 of text, 65 patches of a small tower. Both are called in turns; the outputs differ by rounding.

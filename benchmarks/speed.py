@@ -29,7 +29,8 @@ FULL = (
     ("startup.py",),
     ("detection.py",),
 )
-QUICK = tuple((name, "--quick") for name in ("prompt_step.py", "extraction.py", "cpu_attention.py", "startup.py"))
+SHORT = ("prompt_step.py", "extraction.py", "cpu_attention.py", "startup.py")
+QUICK = tuple((name, "--quick") for name in SHORT)
 
 
 def table(results: dict[str, dict[str, Any]]) -> list[str]:
