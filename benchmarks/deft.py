@@ -63,6 +63,7 @@ ADAPTATION: tuple[Line, ...] = (
     (ALL, FIRST_CASES, CHEAP[1:] + TUNED + BASELINES + PARADIGMS),
     (ALL, CLEAN_CASES, ("fft ce", "vpt ce", "vlpt ce")),
     (ALL, CASES, CHEAP[1:4] + FEW_TUNED + BASELINES[:1]),
+    (ALL, CASES, TUNED),
     (PHOTO, CASES, BASELINES + PARADIGMS),
     (ALL, CASES, CHEAP[1:] + TUNED + BASELINES + PARADIGMS),
 )
