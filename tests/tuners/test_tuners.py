@@ -1,6 +1,7 @@
 """The contract of every registered tuner, and CoOp against a textbook loop."""
 
 import inspect
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -164,6 +165,15 @@ def test_an_interrupted_fit_resumes_to_the_same_weights(tiny_backbone, tmp_path)
             CoOp(tiny_backbone, class_names=NAMES, epochs=4).fit(x, given, checkpoint=tmp_path)
     resumed = CoOp(tiny_backbone, class_names=NAMES, epochs=4).fit(x, given, checkpoint=tmp_path)
     assert torch.equal(resumed.classifier_.weights, whole.classifier_.weights)
+
+
+def test_a_checkpoint_of_other_words_is_not_resumed(tiny_backbone, tmp_path):
+    images = load_images(write_colour_tree(tmp_path / "photos", per_class=4))
+    reworded = replace(images, prompt_names=("cat", "dog", "frog"))
+    CoOp(tiny_backbone, epochs=2).fit(images, checkpoint=tmp_path / "state")
+    found = CoOp(tiny_backbone, epochs=2).fit(reworded, checkpoint=tmp_path / "state")
+    fresh = CoOp(tiny_backbone, epochs=2).fit(reworded)
+    assert torch.equal(found.context_, fresh.context_)
 
 
 def test_default_plan():

@@ -78,10 +78,11 @@ class FitData:
         )
 
     def digest(self) -> str:
-        """A short hash of features and labels, by which a checkpoint knows its data."""
+        """A short hash of features, labels and words, by which a checkpoint knows its data."""
         state = hashlib.blake2b(digest_size=16)
         for array in (self.features, self.labels):
             state.update(np.ascontiguousarray(array).tobytes())
+        state.update(repr(self.prompt_names).encode())
         return state.hexdigest()
 
 
