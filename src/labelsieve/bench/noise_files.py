@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +62,13 @@ def make_noise_file(cell: Cell, places: Places) -> None:
     truth = images.given_labels[rows]
     rows, truth, given, notes = _draw(cell, places, images, rows, truth)
     table = pd.DataFrame({"row": rows, "id": images.ids[rows], "given": given, "truth": truth})
+    table = table[table["given"] >= 0]  # a label that nobody gave is not a wrong one
     names = list(images.class_names)
     record = {
         **{k: v for k, v in cell.names().items() if k in ("data", "noise", "seed")},
         "settings": {"data": cell.data.settings(), "noise": cell.noise.settings()},
         "n": len(table),
-        "noise_rate": float((given != truth).mean()) if len(table) else 0.0,
+        "noise_rate": float((table["given"] != table["truth"]).mean()) if len(table) else 0.0,
         "hash": content_hash(table),
         "class_names": names,
         "notes": list(notes),
@@ -145,6 +146,9 @@ def _few_shot(
 ) -> tuple[IntArray, IntArray, IntArray, tuple[str, ...]]:
     """Shots of each class, of which an exact number are images of other classes."""
     chosen = {}
+    drawable = np.full(len(images), -1)
+    some = chosen_rows(replace(cell.data, shots=None), images.given_labels, cell.seed)
+    drawable[some] = images.given_labels[some]
     if cell.noise.confusions is not None:
         from ..backbones import FeatureCache, extract_features, load_backbone
         from ..prompts import zero_shot_classifier
@@ -156,7 +160,7 @@ def _few_shot(
         logits = classifier.logits(torch.from_numpy(features)).numpy(force=True)
         chosen = {"kind": "confusion", "confusions": logits}
     drawn = few_shot_noisy(
-        images.given_labels,
+        drawable,
         cell.data.shots or 1,
         cell.noise.wrong or 0,
         n_classes=len(images.class_names),
