@@ -176,6 +176,15 @@ def test_a_checkpoint_of_other_words_is_not_resumed(tiny_backbone, tmp_path):
     assert torch.equal(found.context_, fresh.context_)
 
 
+def test_numbers_of_numpy_are_saved_as_numbers(tiny_backbone, tmp_path):
+    x, given, _ = clustered_features(width=tiny_backbone.embed_dim)
+    lr, seed = np.float32(0.5), np.arange(4)[3]
+    tuner = CoOp(tiny_backbone, class_names=NAMES, shots=np.int64(2), epochs=1, lr=lr)
+    tuner.set_params(random_state=seed).fit(x, given).save(tmp_path)
+    loaded = load_tuner(tmp_path, backbone=tiny_backbone).get_params()
+    assert [loaded[name] for name in ("shots", "lr", "random_state")] == [2, 0.5, 3]
+
+
 def test_default_plan():
     assert default_plan(160, 100.0, few_shot=True).epochs == 50
     assert default_plan(160, 100.0, few_shot=True).lr == pytest.approx(0.002)
