@@ -79,6 +79,8 @@ class TestEveryDetector:
             make(name, tiny_backbone).fit(np.full_like(x, np.nan), given)
         with pytest.raises(InputError, match="columns, but"):
             make(name, tiny_backbone).fit(x[:, :3], given)
+        with pytest.raises(InputError, match="columns, but"):  # features of another model
+            make(name, tiny_backbone).fit(ImageFeatures(x[:, :3]), given)
         with pytest.raises(InputError, match="none of the 120 rows can be used"):
             make(name, tiny_backbone).fit(x, np.full(120, -1))
 

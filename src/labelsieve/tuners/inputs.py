@@ -153,14 +153,14 @@ def image_features(
             return extract_features(X, backbone)
     if isinstance(X, LabeledImages):
         return extract_features(X, backbone, cache=FeatureCache())
-    if isinstance(X, ImageFeatures):
-        return X
-    features = check_features(X)
+    features = X.features if isinstance(X, ImageFeatures) else check_features(X)
     if features.shape[1] != backbone.embed_dim:
         raise InputError(
             f"features have {features.shape[1]} columns, but {backbone.model_id} gives "
             f"{backbone.embed_dim}; extract them with the model that you pass"
         )
+    if isinstance(X, ImageFeatures):
+        return X
     norm = np.linalg.norm(features, axis=1, keepdims=True)
     return ImageFeatures(features / np.maximum(norm, 1e-12), {})
 
