@@ -115,6 +115,15 @@ def test_images_and_their_features_give_the_same(tmp_path, tiny_backbone):
     assert set(a.issues_.table["given_label"]) == {"red", "green", "blue"}
 
 
+def test_images_take_an_array_of_labels(tmp_path, tiny_backbone):
+    images = load_images(write_colour_tree(tmp_path))
+    given = np.where(np.arange(len(images)) == 4, -1, images.given_labels)
+    found = DETECTORS.get("knn")(tiny_backbone).fit(images, given).issues_.table
+    assert found["id"].tolist() == images.ids.tolist()
+    assert found["error"].notna().sum() == 1
+    assert found["error"][4] == "the label is missing"
+
+
 def test_actions_and_suggestions_by_hand():
     issues = build_issues(
         ids=list("abcde"),

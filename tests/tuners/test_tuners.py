@@ -185,6 +185,30 @@ def test_numbers_of_numpy_are_saved_as_numbers(tiny_backbone, tmp_path):
     assert [loaded[name] for name in ("shots", "lr", "random_state")] == [2, 0.5, 3]
 
 
+@pytest.mark.parametrize("name", ["coop", "fft"])
+def test_images_take_an_array_of_labels_and_keep_their_names(name, tiny_backbone, tmp_path):
+    images = load_images(write_colour_tree(tmp_path, per_class=4))
+    labels = (images.given_labels + 1) % 3
+    tuner = TUNERS.get(name)(tiny_backbone, epochs=2)
+    moved = clone(tuner).fit(images, labels)
+    assert moved.class_names_ == images.class_names
+    same = clone(tuner).fit(images.with_labels(labels))
+    np.testing.assert_array_equal(moved.predict_proba(images), same.predict_proba(images))
+    for_three = clone(tuner).set_params(class_names=("x", "y", "z")).fit(images, labels)
+    assert for_three.class_names_ == ("x", "y", "z")
+    with pytest.raises(InputError, match=r"expected shape|rows, but"):
+        tuner.fit(images, labels[:5])
+
+
+@pytest.mark.parametrize("name", ["coop", "fft"])
+def test_names_of_the_images_in_another_order_are_refused(name, tiny_backbone, tmp_path):
+    images = load_images(write_colour_tree(tmp_path, per_class=4))
+    assert images.class_names == ("blue", "green", "red")
+    tuner = TUNERS.get(name)(tiny_backbone, class_names=["red", "green", "blue"], epochs=1)
+    with pytest.raises(InputError, match="leave class_names out"):
+        tuner.fit(images)
+
+
 def test_default_plan():
     assert default_plan(160, 100.0, few_shot=True).epochs == 50
     assert default_plan(160, 100.0, few_shot=True).lr == pytest.approx(0.002)
