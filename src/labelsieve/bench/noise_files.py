@@ -61,14 +61,15 @@ def make_noise_file(cell: Cell, places: Places) -> None:
     rows = rows[images.given_labels[rows] >= 0]
     truth = images.given_labels[rows]
     rows, truth, given, notes = _draw(cell, places, images, rows, truth)
+    known = given >= 0  # a label that nobody gave is not a wrong one
+    rows, truth, given = rows[known], truth[known], given[known]
     table = pd.DataFrame({"row": rows, "id": images.ids[rows], "given": given, "truth": truth})
-    table = table[table["given"] >= 0]  # a label that nobody gave is not a wrong one
     names = list(images.class_names)
     record = {
         **{k: v for k, v in cell.names().items() if k in ("data", "noise", "seed")},
         "settings": {"data": cell.data.settings(), "noise": cell.noise.settings()},
         "n": len(table),
-        "noise_rate": float((table["given"] != table["truth"]).mean()) if len(table) else 0.0,
+        "noise_rate": float((given != truth).mean()) if len(table) else 0.0,
         "hash": content_hash(table),
         "class_names": names,
         "notes": list(notes),
