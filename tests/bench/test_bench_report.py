@@ -139,6 +139,8 @@ def test_curves_against_their_definitions():
         ]
         assert precision[np.searchsorted(GRID, level)] == pytest.approx(max(reach))
     assert precision.mean() >= average_precision_score(wrong, -score)
+    late = precision_on_grid(np.arange(4.0), np.array([False, True, False, True]))
+    assert late.tolist() == [0.5] * len(GRID)  # at recall 0 too: nothing was ever more precise
     found = found_on_grid(score, wrong)
     assert (found[0], found[-1]) == (0.0, pytest.approx(1.0))
     assert (np.diff(found) >= 0).all()

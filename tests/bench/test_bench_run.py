@@ -8,18 +8,20 @@ import pandas as pd
 import pytest
 
 from labelsieve.bench.cells import expand
+from labelsieve.bench.evaluate import evaluate
 from labelsieve.bench.measure_detector import detector_metrics
 from labelsieve.bench.metrics import detection_metrics
 from labelsieve.bench.noise_files import NoisySet, content_hash, noise_path, read_noisy
 from labelsieve.bench.results import load_results, save_suite, write_results
 from labelsieve.bench.run import _check_out, _crashed, _is_missing, plan
-from labelsieve.bench.sources import Places, all_training_images, test_images
+from labelsieve.bench.sources import Places, all_training_images, chosen_rows, test_images
 from labelsieve.bench.suite_load import parse_suite
 from labelsieve.bench.tasks import Settings
 from labelsieve.bench.worker import run_task
 from labelsieve.core.exceptions import InputError
 from labelsieve.data import load_images
-from problems import write_colour_tree
+from labelsieve.tuners.zero_shot import ZeroShot
+from problems import png, write_colour_tree
 
 test_images.__test__ = False  # a function of the package, not a test
 
@@ -186,6 +188,38 @@ def test_human_labels_of_another_table_must_agree_on_the_truth(suite, places, tm
         read_noisy(cell, places)
 
 
+def test_images_without_a_human_label_are_left_out(places, tmp_path, tiny_clip_dir):
+    names = ["cat", "dog"] * 10
+    crowd = [None, "dog", "dog", *names[3:]]  # one image without a label, one wrong label
+    table = pd.DataFrame({"id": [f"i{k}" for k in range(20)], "label": names, "crowd": crowd})
+    table["image"] = [{"bytes": png((k, 9, 9)), "path": None} for k in range(20)]
+    table.to_parquet(tmp_path / "crowd.parquet", index=False)
+    suite = parse_suite(
+        suite_text("${root}/crowd.parquet", "unused", tiny_clip_dir, "  knn: {detector: knn}")
+        .replace('test: "unused"', "label_column: label")
+        .replace("symmetric: {kind: symmetric, rate: 0.25}", "crowd: {column: crowd}")
+    )
+    row = run_here(suite, places).iloc[0]
+    assert (row["status"], row["n_train"], row["n_wrong"]) == ("ok", 19, 1), row["error"]
+    assert row["noise_rate"] == pytest.approx(1 / 19)
+    noisy = read_noisy(expand(suite)[0], places)
+    assert noisy.images.ids[noisy.is_wrong].tolist() == ["i2"]
+
+
+def test_few_shots_with_noise_are_drawn_from_the_images_of_the_seed(suite, places):
+    cell = expand(suite)[0]
+    data = replace(cell.data, images=30, shots=4)
+    noise = replace(cell.noise, kind="few-shot", rate=None, wrong=1)
+    cell = replace(cell, data=data, noise=noise, noise_key="few of 30", seed=1)
+    run_here(suite, places, [cell])
+    drawn = read_noisy(cell, places).images.ids
+    images = all_training_images(data, places)
+    pool = images.ids[chosen_rows(replace(data, shots=None), images.given_labels, 1)]
+    assert len(pool) == 30
+    assert len(drawn) == 12
+    assert set(drawn) <= set(pool)
+
+
 def test_few_shot_noise_has_exact_counts(suite, places, tmp_path):
     data = replace(next(iter(suite.data.values())), shots=4)
     cell = expand(suite)[0]
@@ -236,6 +270,14 @@ def test_a_perfect_detector_has_no_error(tmp_path):
     assert (got["promised_precision"], got["promised_recall"]) == (1, 1)
     # the estimate carries one pseudo-count, so it is near and not exact
     assert got["noise_matrix_total_variation"] < 0.02
+
+
+def test_a_classifier_is_not_measured_without_labels(tmp_path, tiny_backbone):
+    images = load_images(write_colour_tree(tmp_path, per_class=3))
+    tuner = ZeroShot(tiny_backbone).fit(images)
+    assert evaluate(tuner, images)["n"] == 9
+    with pytest.raises(InputError, match="none of the 9 images has a label"):
+        evaluate(tuner, images.with_labels(np.full(9, -1)))
 
 
 def test_a_process_that_dies_is_a_record(suite, places):

@@ -49,7 +49,7 @@ def test_all_problems_in_one_message_with_line_and_what_is_allowed():
     for part in (
         "line 2, seedz: unknown key; choose one of name, about, seeds",
         "(did you mean 'seeds'?)",
-        "line 3, seeds: expected a list of integers of at least 0, not ['a']",
+        "line 3, seeds: expected a list of integers of at least 0, each once, not ['a']",
         "line 6, data.d.shotz: unknown key",
         "line 6, data.d.templates: unknown templates 'pets'; choose one of default",
         "line 8, noise.n.rate: expected a number in 0..1, not 2",
@@ -113,9 +113,16 @@ def test_a_key_changes_with_what_decides_the_result_and_with_nothing_else():
     detector = keys(GOOD.replace("detector: knn", "detector: knn, params: {k: 5}"))
     assert detector["coop", "none", 1] != before["coop", "none", 1]  # what it comes after changed
     assert detector["zero-shot", "none", 1] == before["zero-shot", "none", 1]
+    seeded = keys(GOOD.replace("loss: ce", "loss: ce, random_state: 7"))
+    assert seeded["coop", "none", 1] != before["coop", "none", 1]
     rate = keys(GOOD.replace("rate: 0.5", "rate: 0.4"))
     assert rate["coop", "none", 1] == before["coop", "none", 1]
     assert rate["coop", "symmetric", 1] != before["coop", "symmetric", 1]
+
+
+def test_a_seed_that_occurs_twice_would_count_twice():
+    with pytest.raises(InputError, match=r"seeds: expected .* each once, not \[1, 2, 1\]"):
+        parse_suite(GOOD.replace("[1, 2]", "[1, 2, 1]"))
 
 
 def test_a_detector_that_is_not_run_where_it_is_needed():

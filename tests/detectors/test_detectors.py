@@ -79,6 +79,8 @@ class TestEveryDetector:
             make(name, tiny_backbone).fit(np.full_like(x, np.nan), given)
         with pytest.raises(InputError, match="columns, but"):
             make(name, tiny_backbone).fit(x[:, :3], given)
+        with pytest.raises(InputError, match="columns, but"):  # features of another model
+            make(name, tiny_backbone).fit(ImageFeatures(x[:, :3]), given)
         with pytest.raises(InputError, match="none of the 120 rows can be used"):
             make(name, tiny_backbone).fit(x, np.full(120, -1))
 
@@ -111,6 +113,15 @@ def test_images_and_their_features_give_the_same(tmp_path, tiny_backbone):
     a = DETECTORS.get("knn")(tiny_backbone, k=5).fit(images)
     assert a.issues_.table["id"].tolist() == images.ids.tolist()
     assert set(a.issues_.table["given_label"]) == {"red", "green", "blue"}
+
+
+def test_images_take_an_array_of_labels(tmp_path, tiny_backbone):
+    images = load_images(write_colour_tree(tmp_path))
+    given = np.where(np.arange(len(images)) == 4, -1, images.given_labels)
+    found = DETECTORS.get("knn")(tiny_backbone).fit(images, given).issues_.table
+    assert found["id"].tolist() == images.ids.tolist()
+    assert found["error"].notna().sum() == 1
+    assert found["error"][4] == "the label is missing"
 
 
 def test_actions_and_suggestions_by_hand():

@@ -19,6 +19,16 @@ def test_posterior_is_bayes_rule():
         np.testing.assert_allclose(posterior_of(logits, matrix, labels)[i], joint / joint.sum())
 
 
+def test_images_that_are_all_the_same_can_be_judged():
+    features = np.repeat(np.eye(1, 8, dtype=np.float32), 12, axis=0)
+    labels = np.array([0] * 9 + [1] * 3)
+    found = fit_latent_labels(features, labels, np.tile([2.0, 0.0, -2.0], (12, 1)))
+    np.testing.assert_allclose(found.posterior.sum(axis=1), 1.0)
+    assert found.p_clean[:9].min() > found.p_clean[9:].max()  # rare, and not what the name says
+    again = found.model.posterior(features, labels, np.tile([2.0, 0.0, -2.0], (12, 1)))
+    assert np.isfinite(again).all()
+
+
 def test_expectation_maximisation_never_lowers_the_likelihood():
     rng = np.random.default_rng(1)
     logits, labels = 3 * rng.normal(size=(400, 4)), rng.integers(4, size=400)

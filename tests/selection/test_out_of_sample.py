@@ -44,6 +44,15 @@ def test_a_class_with_one_sample_and_an_empty_class_get_no_nan():
     assert (p[:, 4] == 0).all()
 
 
+def test_where_nothing_is_left_to_fit_every_class_is_as_likely():
+    features, labels = np.eye(2, dtype=np.float32), np.array([0, 1])
+    rows = {
+        tuple(out_of_sample_probabilities(features, labels, 3, random_state=seed)[0])
+        for seed in range(12)
+    }
+    assert rows == {(0.0, 1.0, 0.0), (1 / 3, 1 / 3, 1 / 3)}  # the other row's class, or no row
+
+
 def test_one_class_is_refused():
     with pytest.raises(InputError, match="all given labels are of one class"):
         out_of_sample_probabilities(np.eye(4, dtype=np.float32), np.zeros(4, int), 2)

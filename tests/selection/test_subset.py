@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from labelsieve.data import inject_noise
 from labelsieve.selection.subset import LEAST, quotas, stratified_subset
 
 
@@ -27,3 +28,10 @@ def test_every_row_of_a_class_is_as_likely():
     for seed in range(400):
         hits[stratified_subset(labels, 50, seed)] += 1
     assert abs(hits / 400 - 0.5).max() < 0.11  # more than four standard deviations
+
+
+def test_noise_of_the_same_seed_does_not_choose_the_rows():
+    true = np.arange(20_000) % 10
+    given = inject_noise(true, 10, kind="symmetric", rate=0.3, random_state=0).labels
+    rows = stratified_subset(given, 4000, 0)
+    assert abs((given != true)[rows].mean() - 0.3) < 0.03

@@ -1,6 +1,7 @@
 """The contract of every registered tuner, and CoOp against a textbook loop."""
 
 import inspect
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -164,6 +165,48 @@ def test_an_interrupted_fit_resumes_to_the_same_weights(tiny_backbone, tmp_path)
             CoOp(tiny_backbone, class_names=NAMES, epochs=4).fit(x, given, checkpoint=tmp_path)
     resumed = CoOp(tiny_backbone, class_names=NAMES, epochs=4).fit(x, given, checkpoint=tmp_path)
     assert torch.equal(resumed.classifier_.weights, whole.classifier_.weights)
+
+
+def test_a_checkpoint_of_other_words_is_not_resumed(tiny_backbone, tmp_path):
+    images = load_images(write_colour_tree(tmp_path / "photos", per_class=4))
+    reworded = replace(images, prompt_names=("cat", "dog", "frog"))
+    CoOp(tiny_backbone, epochs=2).fit(images, checkpoint=tmp_path / "state")
+    found = CoOp(tiny_backbone, epochs=2).fit(reworded, checkpoint=tmp_path / "state")
+    fresh = CoOp(tiny_backbone, epochs=2).fit(reworded)
+    assert torch.equal(found.context_, fresh.context_)
+
+
+def test_numbers_of_numpy_are_saved_as_numbers(tiny_backbone, tmp_path):
+    x, given, _ = clustered_features(width=tiny_backbone.embed_dim)
+    lr, seed = np.float32(0.5), np.arange(4)[3]
+    tuner = CoOp(tiny_backbone, class_names=NAMES, shots=np.int64(2), epochs=1, lr=lr)
+    tuner.set_params(random_state=seed).fit(x, given).save(tmp_path)
+    loaded = load_tuner(tmp_path, backbone=tiny_backbone).get_params()
+    assert [loaded[name] for name in ("shots", "lr", "random_state")] == [2, 0.5, 3]
+
+
+@pytest.mark.parametrize("name", ["coop", "fft"])
+def test_images_take_an_array_of_labels_and_keep_their_names(name, tiny_backbone, tmp_path):
+    images = load_images(write_colour_tree(tmp_path, per_class=4))
+    labels = (images.given_labels + 1) % 3
+    tuner = TUNERS.get(name)(tiny_backbone, epochs=2)
+    moved = clone(tuner).fit(images, labels)
+    assert moved.class_names_ == images.class_names
+    same = clone(tuner).fit(images.with_labels(labels))
+    np.testing.assert_array_equal(moved.predict_proba(images), same.predict_proba(images))
+    for_three = clone(tuner).set_params(class_names=("x", "y", "z")).fit(images, labels)
+    assert for_three.class_names_ == ("x", "y", "z")
+    with pytest.raises(InputError, match=r"expected shape|rows, but"):
+        tuner.fit(images, labels[:5])
+
+
+@pytest.mark.parametrize("name", ["coop", "fft"])
+def test_names_of_the_images_in_another_order_are_refused(name, tiny_backbone, tmp_path):
+    images = load_images(write_colour_tree(tmp_path, per_class=4))
+    assert images.class_names == ("blue", "green", "red")
+    tuner = TUNERS.get(name)(tiny_backbone, class_names=["red", "green", "blue"], epochs=1)
+    with pytest.raises(InputError, match="leave class_names out"):
+        tuner.fit(images)
 
 
 def test_default_plan():

@@ -29,8 +29,8 @@ def scores_of(results: Path, cell: pd.Series) -> tuple[FloatArray, BoolArray]:
 
 def precision_on_grid(score: FloatArray, wrong: BoolArray) -> FloatArray:
     """Precision at each recall of `GRID`: the best that reaches at least this recall, (201,)."""
-    precision, recall, _ = precision_recall_curve(wrong, -score)
-    best = np.maximum.accumulate(precision)  # recall falls along the curve
+    precision, recall = (a[:-1] for a in precision_recall_curve(wrong, -score)[:2])
+    best = np.maximum.accumulate(precision)  # recall falls along the curve, to its first row
     return best[len(recall) - 1 - np.searchsorted(recall[::-1], GRID, side="left")]
 
 

@@ -31,10 +31,15 @@ def evaluate(tuner: AbstractTuner, images: LabeledImages) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If the data has classes that the classifier does not know.
+        If the data has classes that the classifier does not know, or no label at all.
     """
     labels = true_labels(tuner.class_names_, images)
     labeled = np.flatnonzero(images.given_labels >= 0)
+    if not len(labeled):
+        raise InputError(
+            f"none of the {len(images)} images has a label to compare with; name the column that "
+            "holds the true labels (--label-column), or use `labelsieve predict`"
+        )
     probabilities = tuner.predict_proba(images.subset(labeled))
     return classification_metrics(probabilities, labels[labeled], tuner.class_names_)
 

@@ -69,7 +69,7 @@ def resolved(method: MethodSpec, data: DataSpec) -> dict[str, Any]:
     return {
         "kind": method.kind,
         "name": method.method,
-        "params": {k: v for k, v in params.items() if k not in _OURS},
+        "params": {k: v for k, v in params.items() if k not in _OURS or k in method.params},
         "relabel": method.relabel,
         "backbone": method.backbone,
     }

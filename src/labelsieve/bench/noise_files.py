@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,8 @@ def make_noise_file(cell: Cell, places: Places) -> None:
     rows = rows[images.given_labels[rows] >= 0]
     truth = images.given_labels[rows]
     rows, truth, given, notes = _draw(cell, places, images, rows, truth)
+    known = given >= 0  # a label that nobody gave is not a wrong one
+    rows, truth, given = rows[known], truth[known], given[known]
     table = pd.DataFrame({"row": rows, "id": images.ids[rows], "given": given, "truth": truth})
     names = list(images.class_names)
     record = {
@@ -145,6 +147,9 @@ def _few_shot(
 ) -> tuple[IntArray, IntArray, IntArray, tuple[str, ...]]:
     """Shots of each class, of which an exact number are images of other classes."""
     chosen = {}
+    drawable = np.full(len(images), -1)
+    some = chosen_rows(replace(cell.data, shots=None), images.given_labels, cell.seed)
+    drawable[some] = images.given_labels[some]
     if cell.noise.confusions is not None:
         from ..backbones import FeatureCache, extract_features, load_backbone
         from ..prompts import zero_shot_classifier
@@ -156,7 +161,7 @@ def _few_shot(
         logits = classifier.logits(torch.from_numpy(features)).numpy(force=True)
         chosen = {"kind": "confusion", "confusions": logits}
     drawn = few_shot_noisy(
-        images.given_labels,
+        drawable,
         cell.data.shots or 1,
         cell.noise.wrong or 0,
         n_classes=len(images.class_names),

@@ -84,8 +84,10 @@ KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "flag": (lambda v: isinstance(v, bool), "true or false"),
     "mapping": (lambda v: isinstance(v, dict), "a mapping"),
     "seeds": (
-        lambda v: isinstance(v, list) and len(v) > 0 and all(_whole(seed, 0) for seed in v),
-        "a list of integers of at least 0",
+        lambda v: (
+            isinstance(v, list) and all(_whole(s, 0) for s in v) and 0 < len(v) == len(set(v))
+        ),
+        "a list of integers of at least 0, each once",
     ),
     "source": (lambda v: isinstance(v, str | dict), "a path, or a mapping with `source`"),
     "only": (

@@ -90,8 +90,17 @@ def write_text(path: Path | str, text: str) -> None:
 
 def write_json(path: Path | str, value: Any) -> None:
     """Write a value as readable JSON, atomically; NaN is not JSON and raises `ValueError`."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
     write_text(path, text + "\n")
+
+
+def _plain(value: Any) -> Any:
+    """A number of numpy, such as a seed from `np.arange`, as one of Python."""
+    import numpy as np
+
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON: {value!r}")
 
 
 def read_json(path: Path | str) -> Any:

@@ -18,7 +18,7 @@ from ..core.validation import BoolArray, FloatArray, IntArray
 from ..data import LabeledImages
 from ..prompts import zero_shot_classifier
 from ..tuners.checks import check_arguments
-from ..tuners.inputs import FitData, fit_data, image_features
+from ..tuners.inputs import FitData, fit_data, image_features, labelled
 from .issues import LabelIssues, best_other_class, build_issues
 
 
@@ -120,7 +120,7 @@ class AbstractDetector(BaseEstimator):
         X : LabeledImages, ImageFeatures or array of shape (N, D)
             Images or features.
         y : array of int or LabeledImages, optional
-            Given labels when `X` is features; -1 where one is missing.
+            Given labels, -1 where one is missing; by default those of the images.
         checkpoint : Path, optional
             Folder in which training keeps its state, to resume after an interruption.
 
@@ -136,7 +136,7 @@ class AbstractDetector(BaseEstimator):
         self.check()
         backbone = load_backbone(self.backbone)
         found = image_features(X, backbone)
-        named = X if y is None else y
+        named = labelled(X, y, self.class_names)
         data = fit_data(found, named, backbone, self.class_names)
         result = self._detect(data, backbone, checkpoint)
         self._scatter(result, data)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..backbones import AbstractBackbone
+from ..core.validation import check_number
 from ..selection.confident_learning import prune_by_noise_rate
 from ..selection.out_of_sample import out_of_sample_probabilities
 from ..tuners.inputs import FitData
@@ -48,6 +49,11 @@ class ConfidentLearning(AbstractDetector):
         self.class_names = class_names
         self.n_folds = n_folds
         self.random_state = random_state
+
+    def check(self) -> None:
+        """Raise `InputError` for arguments that no data can make usable; `fit` calls it first."""
+        super().check()
+        check_number(self.n_folds, name="n_folds", low=2, integer=True)
 
     def _detect(
         self, data: FitData, backbone: AbstractBackbone, checkpoint: Path | None

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..backbones import AbstractBackbone
 from ..core.exceptions import InputError
+from ..core.validation import check_number
 from ..selection.neighbours import neighbour_votes
 from ..tuners.inputs import FitData
 from .base import AbstractDetector, Detection
@@ -44,6 +45,11 @@ class NeighbourVotes(AbstractDetector):
         self.backbone = backbone
         self.class_names = class_names
         self.k = k
+
+    def check(self) -> None:
+        """Raise `InputError` for arguments that no data can make usable; `fit` calls it first."""
+        super().check()
+        check_number(self.k, name="k", low=1, integer=True)
 
     def _detect(
         self, data: FitData, backbone: AbstractBackbone, checkpoint: Path | None

@@ -24,7 +24,7 @@ def partially_huberised_cross_entropy(
     labels : Tensor of int64, shape (B,)
         Class indices.
     tau : float
-        Largest slope with respect to p_y, above 1.
+        Largest slope with respect to p_y, at least 1; 1 is the absolute error.
 
     Returns
     -------

@@ -9,6 +9,7 @@ import numpy as np
 from ..core.validation import FloatArray
 
 SHRINKAGE = 0.1  # of small variances when whitening, as a share of their mean
+LEAST = 1e-12  # length and spread that equal images still have
 MOST_FOURIER = 256  # random Fourier features, one per 40 samples at most
 
 
@@ -77,7 +78,7 @@ class FourierFeatures:
         directions = generator.normal(size=shape).astype(np.float32)
         phases = generator.uniform(0, 2 * np.pi, width)
         waves = _waves(whitened, directions, phases)
-        return cls(directions, phases, features.std(), waves.std())
+        return cls(directions, phases, max(features.std(), LEAST), max(waves.std(), LEAST))
 
     def __call__(self, features: FloatArray, whitened: FloatArray) -> FloatArray:
         """The map of further rows."""
@@ -91,5 +92,5 @@ class FourierFeatures:
 
 
 def _waves(whitened: FloatArray, directions: FloatArray, phases: FloatArray) -> FloatArray:
-    x = whitened[:, :-1] / np.linalg.norm(whitened[:, :-1], axis=1, keepdims=True)
-    return np.cos(x @ directions + phases)
+    length = np.linalg.norm(whitened[:, :-1], axis=1, keepdims=True)
+    return np.cos(whitened[:, :-1] / np.maximum(length, LEAST) @ directions + phases)

@@ -81,8 +81,8 @@ def _logistic_probabilities(
     for fold in np.unique(folds):
         fitted, held = folds != fold, folds == fold
         seen = np.unique(labels[fitted])
-        if len(seen) == 1:
-            out[np.flatnonzero(held), seen[0]] = 1.0
+        if len(seen) < 2:  # none where all of very few rows are in this fold
+            out[held] = np.isin(np.arange(n_classes), seen) if len(seen) else 1.0 / n_classes
             continue
         mean, std = features[fitted].mean(axis=0), features[fitted].std(axis=0) + 1e-6
         probe = LogisticRegression(max_iter=300, C=0.1)

@@ -35,7 +35,9 @@ def stratified_subset(labels: IntArray, n: int, random_state: int) -> IntArray:
     300
     """
     counts = np.bincount(labels)
-    order = numpy_generator(random_state).permutation(len(labels))
+    # A stream of its own: label noise starts with a permutation too, and with the same seed the
+    # subset would be the very rows that it made wrong.
+    order = numpy_generator(random_state).spawn(1)[0].permutation(len(labels))
     order = order[np.argsort(labels[order], kind="stable")]
     rank = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
     return np.sort(order[rank < quotas(counts, n)[labels[order]]])

@@ -61,7 +61,7 @@ class AbstractTuner(BaseEstimator):
         X : LabeledImages, ImageFeatures or array of shape (N, D)
             Images or features. Rows that cannot be read or carry no label are left out.
         y : array of int or LabeledImages, optional
-            Given labels when `X` is features.
+            Given labels, -1 where one is missing; by default those of the images.
         checkpoint : Path, optional
             Folder in which training keeps its state, to resume after an interruption.
 

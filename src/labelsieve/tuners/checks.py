@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import torch
+
+from ..core.validation import check_choice, check_number
 from ..losses import make_loss
+from ..prompts import CLASS_TOKENS, POSITIONS, resolve_templates
 from ..visual_tuning import find_visual_tuning
 from .plan import TrainingPlan
 
 
 def check_arguments(estimator: Any) -> None:
-    """Check what estimators have in common: training, loss and visual tuning; None is not given.
+    """Check what estimators have in common: training, loss, prompts, visual tuning; None is unset.
 
     Raises
     ------
@@ -24,6 +28,14 @@ def check_arguments(estimator: Any) -> None:
         known -= {"precision"}
     replace(TrainingPlan(), **{name: params[name] for name in known}).check()
     if "loss" in params:
-        make_loss(params["loss"], **params.get("loss_params") or {})
+        loss = make_loss(params["loss"], **params.get("loss_params") or {})
+        loss(torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64))  # it looks at their values
+    if "templates" in params:
+        resolve_templates(params["templates"])
+    for name, allowed in (("position", POSITIONS), ("class_tokens", CLASS_TOKENS)):
+        if name in params:
+            check_choice(params[name], allowed, name=name)
+    for name in ("shots", "n_context"):
+        check_number(params.get(name, 1), name=name, low=1, integer=True)
     if "visual_tuning" in params:
         find_visual_tuning(params["visual_tuning"], params.get("visual_tuning_params"))

@@ -20,13 +20,12 @@ from ..core.random import torch_generator
 from ..core.validation import (
     BoolArray,
     FloatArray,
-    check_class_names,
     check_labels,
 )
 from ..data import LabeledImages
 from .base import AbstractTuner
 from .baseline import Baseline
-from .inputs import FitData
+from .inputs import FitData, labelled, names_and_words
 from .networks import AbstractNetwork, HubNetwork, make_network
 from .pixel_training import PixelTraining
 from .recipes import fine_tuning_plan
@@ -166,11 +165,8 @@ class FineTune(AbstractTuner):
     def _usable(self, X: Any, y: Any, backbone: Any) -> FitData:
         if not isinstance(X, LabeledImages):
             raise InputError("fine-tuning looks at pixels; pass images, not features")
-        named = y if isinstance(y, LabeledImages) else X
-        given = named.given_labels if y is None or named is y else np.asarray(y)
-        names, words = named.class_names, named.prompt_names
-        if self.class_names is not None:
-            names = words = check_class_names(self.class_names)
+        named = labelled(X, y, self.class_names)
+        given, (names, words) = named.given_labels, names_and_words(named, self.class_names)
         labels = np.where(given < 0, 0, given) if given.shape == (len(X),) else given
         labels = check_labels(labels, len(X), len(names))
         usable = np.flatnonzero(given >= 0)

@@ -78,10 +78,11 @@ class FitData:
         )
 
     def digest(self) -> str:
-        """A short hash of features and labels, by which a checkpoint knows its data."""
+        """A short hash of features, labels and words, by which a checkpoint knows its data."""
         state = hashlib.blake2b(digest_size=16)
         for array in (self.features, self.labels):
             state.update(np.ascontiguousarray(array).tobytes())
+        state.update(repr(self.prompt_names).encode())
         return state.hexdigest()
 
 
@@ -152,16 +153,44 @@ def image_features(
             return extract_features(X, backbone)
     if isinstance(X, LabeledImages):
         return extract_features(X, backbone, cache=FeatureCache())
-    if isinstance(X, ImageFeatures):
-        return X
-    features = check_features(X)
+    features = X.features if isinstance(X, ImageFeatures) else check_features(X)
     if features.shape[1] != backbone.embed_dim:
         raise InputError(
             f"features have {features.shape[1]} columns, but {backbone.model_id} gives "
             f"{backbone.embed_dim}; extract them with the model that you pass"
         )
+    if isinstance(X, ImageFeatures):
+        return X
     norm = np.linalg.norm(features, axis=1, keepdims=True)
     return ImageFeatures(features / np.maximum(norm, 1e-12), {})
+
+
+def labelled(X: Any, y: Any, class_names: Sequence[str] | None) -> Any:
+    """What gives labels and names: `y`, or `X`; images with an array `y` are given its labels."""
+    if isinstance(X, LabeledImages) and not (y is None or isinstance(y, LabeledImages)):
+        return X.with_labels(y, class_names)
+    return X if y is None else y
+
+
+def names_and_words(
+    images: LabeledImages, class_names: Sequence[str] | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Class names and words of images, or those that an estimator was given in their place.
+
+    Raises
+    ------
+    InputError
+        If these are the names of the images in another order: labels are indices into theirs.
+    """
+    if class_names is None:
+        return images.class_names, images.prompt_names
+    names = check_class_names(class_names)
+    if names != images.class_names and sorted(names) == sorted(images.class_names):
+        raise InputError(
+            f"class_names are those of the images in another order, {list(names)[:10]} instead of "
+            f"{list(images.class_names)[:10]}; leave class_names out"
+        )
+    return names, names
 
 
 def fit_data(
@@ -179,7 +208,7 @@ def fit_data(
     X : LabeledImages, ImageFeatures or array of shape (N, D)
         The images, or their features.
     y : array of int, shape (N,), or LabeledImages, optional
-        Given labels; taken from `X` when that is `LabeledImages`.
+        Given labels; by default those of `X` when that is `LabeledImages`.
     backbone : AbstractBackbone
         Encodes the images.
     class_names : sequence of str, optional
@@ -194,11 +223,9 @@ def fit_data(
         If labels, names or features do not fit, or no usable row is left.
     """
     found = image_features(X, backbone)
-    named = X if y is None else y
+    named = labelled(X, y, class_names)
     if isinstance(named, LabeledImages):
-        labels, names, words = named.given_labels, named.class_names, named.prompt_names
-        if class_names is not None:
-            names = words = check_class_names(class_names)
+        labels, (names, words) = named.given_labels, names_and_words(named, class_names)
     elif class_names is None or (y is None and needs_labels):
         raise InputError(
             "features come without labels or class names: pass y (class indices) to fit and "

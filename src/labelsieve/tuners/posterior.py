@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 from ..backbones import AbstractBackbone
 from ..core.exceptions import InputError
 from ..core.random import numpy_generator
-from ..core.validation import FloatArray
+from ..core.validation import FloatArray, check_number
 from ..prompts import TextClassifier, zero_shot_classifier
 from ..selection.latent_labels import fit_latent_labels
 from ..selection.mixture_and_refurbish import soft_cross_entropy
@@ -97,6 +97,12 @@ class PosteriorClassifier(AbstractTuner):
         self.weight_decay = weight_decay
         self.warmup_epochs = warmup_epochs
         self.random_state = random_state
+
+    def check(self) -> None:
+        """Raise `InputError` for arguments that no data can make usable; `fit` calls it first."""
+        super().check()
+        check_number(self.n_folds, name="n_folds", low=2, integer=True)
+        check_number(self.n_repeats, name="n_repeats", low=1, integer=True)
 
     def _fit(
         self, data: FitData, backbone: AbstractBackbone, checkpoint: Path | None
