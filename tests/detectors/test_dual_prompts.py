@@ -211,6 +211,17 @@ def test_agreement_also_asks_for_the_largest_clean_probability():
     torch.testing.assert_close(agreeing, -positive.log_softmax(1)[1, 0])
 
 
+def test_agreement_sees_margins_at_which_the_clean_probability_is_one_for_several_classes():
+    positive, negative = torch.tensor([[20.0, 30.0]]), torch.zeros(1, 2)
+    assert torch.sigmoid(positive).unique().tolist() == [1.0]
+    given, complementary = torch.tensor([1]), torch.tensor([0])
+    dual, similarity = dual_prompt_losses(
+        positive, negative, given, complementary, warm_up=False, agreement=True
+    )
+    torch.testing.assert_close(similarity, -positive.log_softmax(1)[0, 1], atol=1e-9, rtol=1e-3)
+    assert similarity > 0
+
+
 def test_the_warm_up_may_use_another_loss():
     labels, complementary = torch.tensor([0]), torch.tensor([2])
     losses = [
