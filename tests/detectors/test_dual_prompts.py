@@ -357,6 +357,36 @@ def test_the_mask_of_the_last_epoch_is_the_one_of_its_steps(tiny_backbone):
         DualPrompts(tiny_backbone, mask="best", **options).fit(x, given)
 
 
+def test_the_mask_of_the_last_epoch_agrees_by_its_steps_too(tiny_backbone, monkeypatch):
+    x, given, _ = clustered_features(width=tiny_backbone.embed_dim)
+    clean, step = np.zeros(len(x), dtype=bool), DualPromptTuning.step
+
+    def watched(module, rows, *rest):
+        with torch.no_grad():
+            positive, negative = module.logits_of(module.images(rows, *rest[1:]))
+        margin, labels = positive - negative, module.labels[rows]
+        above = margin.gather(1, labels[:, None])[:, 0] > 0
+        clean[rows] = (above & (margin.argmax(dim=1) == labels)).numpy()
+        return step(module, rows, *rest)
+
+    monkeypatch.setattr(DualPromptTuning, "step", watched)
+    options = {"epochs": 2, "batch_size": 20, "lr": 0.3, "agreement": True}
+    options["class_names"] = ("red", "green", "blue", "yellow")
+    last = DualPrompts(tiny_backbone, mask="last-epoch", **options).fit(x, given)
+    np.testing.assert_array_equal(last.is_label_issue_, ~clean)
+    final = DualPrompts(tiny_backbone, **options).fit(x, given)
+    assert (final.is_label_issue_ != last.is_label_issue_).any()
+
+
+def test_a_second_fit_leaves_no_scorer_of_the_first(tiny_backbone):
+    x, given, _ = clustered_features(width=tiny_backbone.embed_dim)
+    detector = DualPrompts(tiny_backbone, class_names=("a", "b", "c", "d"), epochs=2).fit(x, given)
+    assert detector.score_features(x, given).label_score.shape == given.shape
+    detector.set_params(mask="last-epoch").fit(x, given)
+    with pytest.raises(InputError, match="judges only the rows that it is fitted to"):
+        detector.score_features(x, given)
+
+
 def test_images_of_no_class_are_dropped_and_get_no_suggestion(tiny_backbone):
     x, given, _ = clustered_features(width=tiny_backbone.embed_dim)
     names = ("red", "green", "blue", "yellow")

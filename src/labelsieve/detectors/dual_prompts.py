@@ -159,9 +159,11 @@ class DualPrompts(AbstractDetector):
             )
         self.classifier_ = self._classifier(module, data, backbone)
         logits = self._final_logits(module, data, backbone)
-        if module.images.tuning is None and self.mask == "final":
-            self.scorer_ = self._scorer(module, backbone)
-        last = module.seen.cpu() if self.mask == "last-epoch" else None
+        by_features = module.images.tuning is None and self.mask == "final"
+        self.scorer_ = self._scorer(module, backbone) if by_features else None
+        last = None
+        if self.mask == "last-epoch":
+            last = module.seen.cpu().double(), module.agreed.cpu()
         return self._judge(logits, data.labels, data.n_classes, last)
 
     def _module(self, data: FitData, backbone: AbstractBackbone) -> DualPromptTuning:
@@ -254,11 +256,16 @@ class DualPrompts(AbstractDetector):
         return DualPromptScorer(scale * texts[0], scale * texts[1], self.agreement)
 
     def _judge(
-        self, logits: Logits, labels: IntArray, n_classes: int, seen: torch.Tensor | None
+        self,
+        logits: Logits,
+        labels: IntArray,
+        n_classes: int,
+        last: tuple[torch.Tensor, torch.Tensor] | None,
     ) -> Detection:
         """Clean where the positive logit is strictly above the negative one, in chunks of rows."""
         margin, largest, agrees, p = margins(logits, labels, n_classes)
-        margin = margin if seen is None else seen.double()
+        if last is not None:
+            margin, agrees = last
         clean = margin > 0
         if self.agreement:
             clean &= agrees
