@@ -215,7 +215,7 @@ def test_agreement_sees_margins_at_which_the_clean_probability_is_one_for_severa
     positive, negative = torch.tensor([[20.0, 30.0]]), torch.zeros(1, 2)
     assert torch.sigmoid(positive).unique().tolist() == [1.0]
     given, complementary = torch.tensor([1]), torch.tensor([0])
-    dual, similarity = dual_prompt_losses(
+    _, similarity = dual_prompt_losses(
         positive, negative, given, complementary, warm_up=False, agreement=True
     )
     torch.testing.assert_close(similarity, -positive.log_softmax(1)[0, 1], atol=1e-9, rtol=1e-3)
@@ -325,6 +325,27 @@ def test_the_seed_decides_every_bit_also_after_an_interruption(
             np.testing.assert_array_equal(getattr(again, attribute), getattr(first, attribute))
     other = detector().set_params(random_state=1).fit(colours)
     assert (other.raw_p_clean_ != first.raw_p_clean_).any()
+
+
+def test_an_image_that_is_gone_after_the_training_is_not_judged(
+    tiny_backbone, tmp_path, monkeypatch
+):
+    images = load_images(write_colour_tree(tmp_path, per_class=8))
+    final_logits = DualPrompts._final_logits
+
+    def gone(*arguments):
+        (tmp_path / images.ids[3]).unlink()
+        return final_logits(*arguments)
+
+    monkeypatch.setattr(DualPrompts, "_final_logits", gone)
+    found = DualPrompts(tiny_backbone, visual_tuning="lora", epochs=2, batch_size=8).fit(images)
+    row = found.issues_.table.iloc[3]
+    assert (row["action"], row["is_label_issue"], row["error"]) == (
+        "unreadable", False, "file not found",
+    )  # fmt: skip
+    for values in (found.label_score_, found.p_clean_, found.probabilities_[:, 0]):
+        assert np.flatnonzero(np.isnan(values)).tolist() == [3]
+    assert (found.issues_.table["action"] == "unreadable").sum() == 1
 
 
 def test_dropout_ends_with_the_training(colours, tiny_backbone, tmp_path):

@@ -158,13 +158,19 @@ class DualPrompts(AbstractDetector):
                 description="tuning dual prompts",
             )
         self.classifier_ = self._classifier(module, data, backbone)
-        logits = self._final_logits(module, data, backbone)
+        logits, lost = self._final_logits(module, data, backbone)
         by_features = module.images.tuning is None and self.mask == "final"
         self.scorer_ = self._scorer(module, backbone) if by_features else None
         last = None
         if self.mask == "last-epoch":
             last = module.seen.cpu().double(), module.agreed.cpu()
-        return self._judge(logits, data.labels, data.n_classes, last)
+        found = self._judge(logits, data.labels, data.n_classes, last)
+        for row, error in lost.items():  # readable before the training, but no longer
+            data.errors[int(data.rows[row])] = error
+            found.is_label_issue[row] = False
+            for values in (found.label_score, found.probabilities, found.p_clean):
+                values[row] = np.nan  # type: ignore[index]
+        return found
 
     def _module(self, data: FitData, backbone: AbstractBackbone) -> DualPromptTuning:
         generator = numpy_generator(self.random_state)
@@ -233,12 +239,15 @@ class DualPrompts(AbstractDetector):
 
     def _final_logits(
         self, module: DualPromptTuning, data: FitData, backbone: AbstractBackbone
-    ) -> Logits:
-        """Of any rows of the unchanged images, with the final parameters: two of shape (B, K)."""
-        if module.images.tuning is None:
-            features = data.features
-        else:
-            features = image_features(data.images, backbone, module.images.tuning).features
+    ) -> tuple[Logits, dict[int, str]]:
+        """Of any rows of the unchanged images, with the final parameters: two of shape (B, K).
+
+        Also why rows cannot be encoded, where the encoder was adapted.
+        """
+        features, lost = data.features, {}
+        if module.images.tuning is not None:
+            found = image_features(data.images, backbone, module.images.tuning)
+            features, lost = found.features, found.errors
         with torch.no_grad():
             texts = encode_together(backbone, [module.positive, module.negative])
 
@@ -246,7 +255,7 @@ class DualPrompts(AbstractDetector):
             scaled = backbone.logit_scale * torch.as_tensor(features[rows], device=backbone.device)
             return (scaled @ texts[0].T).cpu(), (scaled @ texts[1].T).cpu()
 
-        return logits
+        return logits, lost
 
     def _scorer(self, module: DualPromptTuning, backbone: AbstractBackbone) -> DualPromptScorer:
         """Both prompts as text features, for rows that were not fitted."""
