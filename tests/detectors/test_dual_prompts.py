@@ -1,6 +1,7 @@
 """DeFT's losses and selection against the card's figures and a textbook loop."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -346,6 +347,16 @@ def test_an_image_that_is_gone_after_the_training_is_not_judged(
     for values in (found.label_score_, found.p_clean_, found.probabilities_[:, 0]):
         assert np.flatnonzero(np.isnan(values)).tolist() == [3]
     assert (found.issues_.table["action"] == "unreadable").sum() == 1
+
+
+def test_a_checkpoint_of_other_words_is_not_resumed(colours, tiny_backbone, tmp_path, caplog):
+    options = {"epochs": 2, "batch_size": 8}
+    DualPrompts(tiny_backbone, **options).fit(colours, checkpoint=tmp_path)
+    words = replace(colours, prompt_names=("cat", "dog", "car"))
+    found = DualPrompts(tiny_backbone, **options).fit(words, checkpoint=tmp_path)
+    assert "it is of another run" in caplog.text
+    expected = DualPrompts(tiny_backbone, **options).fit(words)
+    np.testing.assert_array_equal(found.raw_p_clean_, expected.raw_p_clean_)
 
 
 def test_dropout_ends_with_the_training(colours, tiny_backbone, tmp_path):

@@ -174,6 +174,26 @@ def test_an_interrupted_fit_resumes_to_the_same_bits(
     assert [r["loss"] for r in resumed.history_] == [r["loss"] for r in whole.history_]
 
 
+def test_a_checkpoint_of_other_classes_is_not_resumed(
+    tiny_backbone, images, tmp_path, monkeypatch, caplog
+):
+    original = loop._Run.epoch
+
+    def stopping(run, epoch, *rest):
+        if epoch == 1:
+            raise KeyboardInterrupt
+        return original(run, epoch, *rest)
+
+    monkeypatch.setattr(loop._Run, "epoch", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        FineTune(tiny_backbone, epochs=2).fit(images, checkpoint=tmp_path / "state")
+    monkeypatch.setattr(loop._Run, "epoch", original)
+    more = images.with_labels(images.given_labels, (*images.class_names, "yellow"))
+    tuner = FineTune(tiny_backbone, epochs=2).fit(more, checkpoint=tmp_path / "state")
+    assert "it is of another run" in caplog.text
+    assert same(tuner, FineTune(tiny_backbone, epochs=2).fit(more))
+
+
 def test_unreadable_images_do_not_count(tiny_backbone, tmp_path, caplog):
     root = write_colour_tree(tmp_path / "photos", per_class=8)
     bad = sorted((root / "red").glob("*.png"))[3]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -78,8 +79,10 @@ class FitData:
         )
 
     def digest(self) -> str:
-        """A short hash of features and labels, by which a checkpoint knows its data."""
-        state = hashlib.blake2b(digest_size=16)
+        """A short hash of all but the pixels, by which a checkpoint knows its data."""
+        state = hashlib.blake2b(
+            json.dumps([self.class_names, self.prompt_names]).encode(), digest_size=16
+        )
         for array in (self.features, self.labels):
             state.update(np.ascontiguousarray(array).tobytes())
         return state.hexdigest()
