@@ -237,6 +237,10 @@ def test_bad_input_says_what_to_do(tiny_backbone, images):
     fails("at least two classes.*blue", images=images.with_labels(np.zeros(24, dtype=int)))
     with pytest.raises(InputError, match="looks at pixels; pass images"):
         FineTune(tiny_backbone).fit(np.ones((4, 24)), np.zeros(4, dtype=int))
+    with pytest.raises(InputError, match="expected integer class indices, but got dtype <U3"):
+        FineTune(tiny_backbone).fit(images, ["red"] * 24)
+    with pytest.raises(InputError, match=r"expected shape \(24,\), one label a row"):
+        FineTune(tiny_backbone).fit(images, [0, 1])
 
 
 def test_recipes_are_the_published_ones():

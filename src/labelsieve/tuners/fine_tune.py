@@ -21,9 +21,9 @@ from ..core.validation import (
     BoolArray,
     FloatArray,
     check_class_names,
-    check_labels,
 )
 from ..data import LabeledImages
+from ..data.labels import check_given_labels
 from .base import AbstractTuner
 from .baseline import Baseline
 from .inputs import FitData
@@ -128,9 +128,10 @@ class FineTune(AbstractTuner):
         Parameters
         ----------
         X : LabeledImages
-            Images; rows that cannot be read or carry no label are left out.
+            Images; rows that cannot be read or carry no label are left out. Their features will do
+            where `y` are the images.
         y : array of int, shape (N,), or LabeledImages, optional
-            Labels in place of those of `X`.
+            Labels in place of those of `X`; -1 where one is missing.
         checkpoint : Path, optional
             Folder in which training keeps its state, to resume after an interruption.
         accelerator : accelerate.Accelerator, optional
@@ -164,16 +165,16 @@ class FineTune(AbstractTuner):
         return load_encoder(backbone, **options)
 
     def _usable(self, X: Any, y: Any, backbone: Any) -> FitData:
-        if not isinstance(X, LabeledImages):
-            raise InputError("fine-tuning looks at pixels; pass images, not features")
         named = y if isinstance(y, LabeledImages) else X
-        given = named.given_labels if y is None or named is y else np.asarray(y)
+        images = X if isinstance(X, LabeledImages) else y
+        if not isinstance(images, LabeledImages):
+            raise InputError("fine-tuning looks at pixels; pass images, not features")
+        given = named.given_labels if y is None or named is y else y
         names, words = named.class_names, named.prompt_names
         if self.class_names is not None:
             names = words = check_class_names(self.class_names)
-        labels = np.where(given < 0, 0, given) if given.shape == (len(X),) else given
-        labels = check_labels(labels, len(X), len(names))
-        usable = np.flatnonzero(given >= 0)
+        labels = check_given_labels(given, len(names), len(images))
+        usable = np.flatnonzero(labels >= 0)
         found = np.unique(labels[usable])
         if len(found) < 2:
             raise InputError(
@@ -182,7 +183,7 @@ class FineTune(AbstractTuner):
             )
         nothing = np.zeros((len(usable), 0), dtype=np.float32)
         return FitData(
-            nothing, labels[usable], usable, len(X), names, words, images=X.subset(usable)
+            nothing, labels[usable], usable, len(images), names, words, images=images.subset(usable)
         )
 
     def _fit(self, data: FitData, backbone: Any, checkpoint: Path | None) -> AbstractNetwork:

@@ -233,8 +233,8 @@ def _usable_rows(
     n_rows, what = len(readable), "no image can be read"
     if needs_labels:
         what = "no readable image has a label"
-        if labels.shape != (n_rows,):
-            check_labels(labels, n_rows, n_classes)  # raises, with the shapes
+        if labels.shape != (n_rows,) or labels.dtype.kind not in "iu":
+            check_labels(labels, n_rows, n_classes)  # raises, with shapes and types
         readable = readable & (labels >= 0)
         check_labels(labels[readable], int(readable.sum()), n_classes)
     if not readable.any():
