@@ -73,6 +73,13 @@ def test_siglip_is_trained_through_its_pooling(images, tmp_path):
     assert set(tuner._tensors()) == {name for name, _ in tuner.classifier_.named_parameters()}
 
 
+@pytest.mark.parametrize("name", ["fft", "vlpt"])
+def test_a_classifier_is_not_loaded_on_another_model(name, tiny_backbone, images, tmp_path):
+    tuner = TUNERS.get(name)(tiny_backbone, epochs=1).fit(images)
+    with pytest.raises(InputError, match="does not fit mini-glyph; pass the model it was made of"):
+        load_tuner(tuner.save(tmp_path / "m"), backbone="mini-glyph")
+
+
 def test_one_step_is_a_plain_step(tiny_backbone, images):
     """One batch without augmentation against autograd on the tower's own weights, and SGD."""
     tuner = fine_tune(tiny_backbone, images, epochs=1, batch_size=24, augment=False, lr=0.1)
