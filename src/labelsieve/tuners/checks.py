@@ -5,25 +5,43 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from ..core.random import numpy_generator
 from ..losses import make_loss
+from ..prompts.learner import check_context
 from ..visual_tuning import find_visual_tuning
 from .plan import TrainingPlan
 
 
-def check_arguments(estimator: Any) -> None:
-    """Check what estimators have in common: training, loss and visual tuning; None is not given.
+def check_arguments(estimator: Any, *, precision: str | None = None) -> None:
+    """Check what estimators have in common; None is not given.
+
+    That is training, seed, loss, start of prompts and visual tuning.
+
+    Parameters
+    ----------
+    estimator : AbstractTuner or AbstractDetector
+        Has the arguments.
+    precision : str, optional
+        In place of its own, for one that resolves "auto".
 
     Raises
     ------
     InputError
         With what was given and what is allowed.
     """
-    params = {k: v for k, v in estimator.get_params(deep=False).items() if v is not None}
+    given = estimator.get_params(deep=False)
+    params = {k: v for k, v in given.items() if v is not None}
+    if precision is not None:
+        params["precision"] = precision
     known = TrainingPlan.__dataclass_fields__.keys() & params.keys()
-    if params.get("precision") == "auto":
-        known -= {"precision"}
     replace(TrainingPlan(), **{name: params[name] for name in known}).check()
+    if "random_state" in given:
+        numpy_generator(given["random_state"])
+    if "initial_text" in given:
+        check_context(given["initial_text"], given["n_context"])
     if "loss" in params:
         make_loss(params["loss"], **params.get("loss_params") or {})
     if "visual_tuning" in params:
-        find_visual_tuning(params["visual_tuning"], params.get("visual_tuning_params"))
+        tuning = find_visual_tuning(params["visual_tuning"], params.get("visual_tuning_params"))
+        if tuning is not None:
+            tuning(**params.get("visual_tuning_params", {})).check()

@@ -26,6 +26,7 @@ from ..data import LabeledImages
 from ..data.labels import check_given_labels
 from .base import AbstractTuner
 from .baseline import Baseline
+from .checks import check_arguments
 from .inputs import FitData
 from .networks import AbstractNetwork, HubNetwork, make_network
 from .pixel_training import PixelTraining
@@ -154,8 +155,8 @@ class FineTune(AbstractTuner):
 
     def check(self) -> None:
         """Raise `InputError` for arguments that no data can make usable; `fit` calls it first."""
-        resolve_precision(self.precision, torch.device("cpu"))  # "auto" is one here
-        super().check()
+        precision = resolve_precision(self.precision, torch.device("cpu"))  # "auto" is one here
+        check_arguments(self, precision=precision)
         self._doubt().check()
 
     def _doubt(self) -> Baseline:
