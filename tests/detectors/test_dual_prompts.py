@@ -359,6 +359,15 @@ def test_a_checkpoint_of_other_words_is_not_resumed(colours, tiny_backbone, tmp_
     np.testing.assert_array_equal(found.raw_p_clean_, expected.raw_p_clean_)
 
 
+def test_the_saved_classifier_says_how_it_was_trained(colours, tiny_backbone, tmp_path):
+    options = {"epochs": 2, "batch_size": 8, "lr": 0.01, "momentum": 0.5, "weight_decay": 0.0}
+    found = DualPrompts(tiny_backbone, precision="bfloat16", **options).fit(colours)
+    loaded = load_tuner(found.classifier_.save(tmp_path / "model"), backbone=tiny_backbone)
+    expected = options | {"precision": "bfloat16", "warmup_epochs": 0}
+    assert {name: getattr(loaded, name) for name in expected} == expected
+    assert "- lr: 0.01\n" in (tmp_path / "model" / "README.md").read_text()
+
+
 def test_dropout_ends_with_the_training(colours, tiny_backbone, tmp_path):
     options = {"visual_tuning": "lora", "visual_tuning_params": PEFT, "epochs": 1, "lr": 0.01}
     found = DualPrompts(tiny_backbone, **options).fit(colours)

@@ -223,6 +223,13 @@ class DualPrompts(AbstractDetector):
             n_context=self.n_context,
             visual_tuning=self.visual_tuning,
             visual_tuning_params=self.visual_tuning_params,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            lr=self.lr,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            warmup_epochs=0,
+            precision=self.precision,
             random_state=self.random_state,
         )
         with torch.no_grad():
