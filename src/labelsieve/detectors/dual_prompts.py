@@ -136,6 +136,11 @@ class DualPrompts(AbstractDetector):
         check_choice(self.mask, MASKS, name="mask")
         make_loss(self.warmup_loss)
 
+    @property
+    def by_features(self) -> bool:
+        """Whether further rows can be judged, which takes no more than their features."""
+        return self.visual_tuning == "none" and self.mask == "final"
+
     def _detect(
         self, data: FitData, backbone: AbstractBackbone, checkpoint: Path | None
     ) -> Detection:
@@ -159,8 +164,7 @@ class DualPrompts(AbstractDetector):
             )
         self.classifier_ = self._classifier(module, data, backbone)
         logits, lost = self._final_logits(module, data, backbone)
-        by_features = module.images.tuning is None and self.mask == "final"
-        self.scorer_ = self._scorer(module, backbone) if by_features else None
+        self.scorer_ = self._scorer(module, backbone) if self.by_features else None
         last = None
         if self.mask == "last-epoch":
             last = module.seen.cpu().double(), module.agreed.cpu()
