@@ -62,7 +62,8 @@ DETECTION: tuple[Line, ...] = ((ALL, FIRST_CASES, CHEAP + TUNED), (ALL, CASES, C
 ADAPTATION: tuple[Line, ...] = (
     (ALL, FIRST_CASES, CHEAP[1:] + TUNED + BASELINES + PARADIGMS),
     (ALL, CLEAN_CASES, ("fft ce", "vpt ce", "vlpt ce")),
-    (ALL, CASES, CHEAP[1:4] + FEW_TUNED + BASELINES[:1]),
+    (ALL, CASES, ("label-match", "small-loss mixture", "dual-prompts none", "fft ce")),
+    (ALL, CASES, ("small-loss known rate", *FEW_TUNED)),
     (ALL, CASES, TUNED),
     (PHOTO, CASES, BASELINES + PARADIGMS),
     (ALL, CASES, CHEAP[1:] + TUNED + BASELINES + PARADIGMS),

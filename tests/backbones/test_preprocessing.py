@@ -8,12 +8,19 @@ import torch
 from PIL import Image
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.convnext.image_processing_pil_convnext import ConvNextImageProcessorPil
+from transformers.models.efficientnet.image_processing_pil_efficientnet import (
+    EfficientNetImageProcessorPil,
+)
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from labelsieve.backbones import load_backbone
+from labelsieve.backbones.pixels import TrainingPixels
 from labelsieve.backbones.preprocessing import Preprocessing
+from labelsieve.core.exceptions import InputError
+from labelsieve.data import load_images
 from labelsieve.data.decode import decode
+from problems import write_colour_tree
 
 KNOWN = {
     "clip": CLIPImageProcessorPil(),
@@ -40,6 +47,16 @@ def jpeg(image):
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=92)
     return buffer.getvalue()
+
+
+@pytest.mark.parametrize("params", [{}, {"include_top": False, "rescale_offset": True}])
+def test_training_refuses_a_preprocessing_that_it_cannot_cut_in_two(params, tmp_path):
+    """Else it would see other pixels than prediction does."""
+    size = {"height": 32, "width": 32}
+    preprocessing = Preprocessing(EfficientNetImageProcessorPil(size=size, **params))
+    images = load_images(write_colour_tree(tmp_path))
+    with pytest.raises(InputError, match="does more than to resize, rescale and normalise"):
+        TrainingPixels(images, preprocessing)
 
 
 @pytest.mark.parametrize("name", KNOWN)

@@ -66,7 +66,7 @@ def test_a_baseline_on_all_given_labels(place, tmp_path):
     assert "on 42 of 42 images" in result.stdout
 
 
-def test_bad_usage_says_what_to_do(place, tmp_path):
+def test_bad_usage_says_what_to_do(place, tmp_path, tiny_clip_dir):
     def fails(match, *arguments):
         result = CliRunner().invoke(
             app, [str(a) for a in ("adapt", place / "photos", "-o", tmp_path / "m", *arguments)]
@@ -81,6 +81,16 @@ def test_bad_usage_says_what_to_do(place, tmp_path):
     fails("baseline='x' is not known", "--baseline", "x", "--backbone", place / "resnet")
     given = ("--baseline", "ce", "--backbone", place / "resnet")
     fails("no splits", *given, "--test", place / "photos")
+    write_colour_tree(tmp_path / "test")
+    (tmp_path / "test" / "red").rename(tmp_path / "test" / "rouge")
+    unknown = "does not know 1 classes of the data: ['rouge']"
+    fails(unknown, *given, "--test", tmp_path / "test")
+    result = CliRunner().invoke(
+        app,
+        [str(a) for a in ("tune", place / "photos", "-o", tmp_path / "m", "--model", tiny_clip_dir)]
+        + ["--test", str(tmp_path / "test")],
+    )
+    assert unknown in str(result.exception)
     assert not (tmp_path / "m").exists()
     fails("no parameter rate", "--baseline", "ce", "--param", "rate=1")
 

@@ -75,6 +75,8 @@ class TestEveryDetector:
         x, given, _ = clustered_features(width=tiny_backbone.embed_dim)
         with pytest.raises(InputError, match=r"0\.\.3"):
             make(name, tiny_backbone).fit(x, given + 3)
+        with pytest.raises(InputError, match="expected integer class indices, but got dtype <U"):
+            make(name, tiny_backbone).fit(x, np.array(NAMES)[given])
         with pytest.raises(InputError, match="NaN or infinite"):
             make(name, tiny_backbone).fit(np.full_like(x, np.nan), given)
         with pytest.raises(InputError, match="columns, but"):

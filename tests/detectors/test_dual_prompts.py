@@ -1,6 +1,7 @@
 """DeFT's losses and selection against the card's figures and a textbook loop."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -211,6 +212,17 @@ def test_agreement_also_asks_for_the_largest_clean_probability():
     torch.testing.assert_close(agreeing, -positive.log_softmax(1)[1, 0])
 
 
+def test_agreement_sees_margins_at_which_the_clean_probability_is_one_for_several_classes():
+    positive, negative = torch.tensor([[20.0, 30.0]]), torch.zeros(1, 2)
+    assert torch.sigmoid(positive).unique().tolist() == [1.0]
+    given, complementary = torch.tensor([1]), torch.tensor([0])
+    _, similarity = dual_prompt_losses(
+        positive, negative, given, complementary, warm_up=False, agreement=True
+    )
+    torch.testing.assert_close(similarity, -positive.log_softmax(1)[0, 1], atol=1e-9, rtol=1e-3)
+    assert similarity > 0
+
+
 def test_the_warm_up_may_use_another_loss():
     labels, complementary = torch.tensor([0]), torch.tensor([2])
     losses = [
@@ -316,6 +328,46 @@ def test_the_seed_decides_every_bit_also_after_an_interruption(
     assert (other.raw_p_clean_ != first.raw_p_clean_).any()
 
 
+def test_an_image_that_is_gone_after_the_training_is_not_judged(
+    tiny_backbone, tmp_path, monkeypatch
+):
+    images = load_images(write_colour_tree(tmp_path, per_class=8))
+    final_logits = DualPrompts._final_logits
+
+    def gone(*arguments):
+        (tmp_path / images.ids[3]).unlink()
+        return final_logits(*arguments)
+
+    monkeypatch.setattr(DualPrompts, "_final_logits", gone)
+    found = DualPrompts(tiny_backbone, visual_tuning="lora", epochs=2, batch_size=8).fit(images)
+    row = found.issues_.table.iloc[3]
+    assert (row["action"], row["is_label_issue"], row["error"]) == (
+        "unreadable", False, "file not found",
+    )  # fmt: skip
+    for values in (found.label_score_, found.p_clean_, found.probabilities_[:, 0]):
+        assert np.flatnonzero(np.isnan(values)).tolist() == [3]
+    assert (found.issues_.table["action"] == "unreadable").sum() == 1
+
+
+def test_a_checkpoint_of_other_words_is_not_resumed(colours, tiny_backbone, tmp_path, caplog):
+    options = {"epochs": 2, "batch_size": 8}
+    DualPrompts(tiny_backbone, **options).fit(colours, checkpoint=tmp_path)
+    words = replace(colours, prompt_names=("cat", "dog", "car"))
+    found = DualPrompts(tiny_backbone, **options).fit(words, checkpoint=tmp_path)
+    assert "it is of another run" in caplog.text
+    expected = DualPrompts(tiny_backbone, **options).fit(words)
+    np.testing.assert_array_equal(found.raw_p_clean_, expected.raw_p_clean_)
+
+
+def test_the_saved_classifier_says_how_it_was_trained(colours, tiny_backbone, tmp_path):
+    options = {"epochs": 2, "batch_size": 8, "lr": 0.01, "momentum": 0.5, "weight_decay": 0.0}
+    found = DualPrompts(tiny_backbone, precision="bfloat16", **options).fit(colours)
+    loaded = load_tuner(found.classifier_.save(tmp_path / "model"), backbone=tiny_backbone)
+    expected = options | {"precision": "bfloat16", "warmup_epochs": 0}
+    assert {name: getattr(loaded, name) for name in expected} == expected
+    assert "- lr: 0.01\n" in (tmp_path / "model" / "README.md").read_text()
+
+
 def test_dropout_ends_with_the_training(colours, tiny_backbone, tmp_path):
     options = {"visual_tuning": "lora", "visual_tuning_params": PEFT, "epochs": 1, "lr": 0.01}
     found = DualPrompts(tiny_backbone, **options).fit(colours)
@@ -344,6 +396,36 @@ def test_the_mask_of_the_last_epoch_is_the_one_of_its_steps(tiny_backbone):
         InputError, match="mask='best' is not known; choose one of final, last-epoch"
     ):
         DualPrompts(tiny_backbone, mask="best", **options).fit(x, given)
+
+
+def test_the_mask_of_the_last_epoch_agrees_by_its_steps_too(tiny_backbone, monkeypatch):
+    x, given, _ = clustered_features(width=tiny_backbone.embed_dim)
+    clean, step = np.zeros(len(x), dtype=bool), DualPromptTuning.step
+
+    def watched(module, rows, *rest):
+        with torch.no_grad():
+            positive, negative = module.logits_of(module.images(rows, *rest[1:]))
+        margin, labels = positive - negative, module.labels[rows]
+        above = margin.gather(1, labels[:, None])[:, 0] > 0
+        clean[rows] = (above & (margin.argmax(dim=1) == labels)).numpy()
+        return step(module, rows, *rest)
+
+    monkeypatch.setattr(DualPromptTuning, "step", watched)
+    options = {"epochs": 2, "batch_size": 20, "lr": 0.3, "agreement": True}
+    options["class_names"] = ("red", "green", "blue", "yellow")
+    last = DualPrompts(tiny_backbone, mask="last-epoch", **options).fit(x, given)
+    np.testing.assert_array_equal(last.is_label_issue_, ~clean)
+    final = DualPrompts(tiny_backbone, **options).fit(x, given)
+    assert (final.is_label_issue_ != last.is_label_issue_).any()
+
+
+def test_a_second_fit_leaves_no_scorer_of_the_first(tiny_backbone):
+    x, given, _ = clustered_features(width=tiny_backbone.embed_dim)
+    detector = DualPrompts(tiny_backbone, class_names=("a", "b", "c", "d"), epochs=2).fit(x, given)
+    assert detector.score_features(x, given).label_score.shape == given.shape
+    detector.set_params(mask="last-epoch").fit(x, given)
+    with pytest.raises(InputError, match="judges only the rows that it is fitted to"):
+        detector.score_features(x, given)
 
 
 def test_images_of_no_class_are_dropped_and_get_no_suggestion(tiny_backbone):

@@ -25,7 +25,7 @@ from labelsieve.scale.encode import encode_block, features_of
 from labelsieve.scale.gather import Gathered, complete
 from labelsieve.scale.ledger import Ledger
 from labelsieve.scale.scan import scan_on_ray
-from labelsieve.scale.streamed import STREAMING
+from labelsieve.scale.streamed import STREAMING, check_streamed
 from labelsieve.scale.subset import draw, quotas
 from labelsieve.sieve import LabelSieve, scan
 from labelsieve.sieve.decision_files import read_decisions
@@ -335,6 +335,14 @@ def test_detectors_that_need_all_rows_say_so(tmp_path: Path, here):
         scan_on_ray(
             str(data), tmp_path / "o", LabelSieve("mini-glyph", detector="knn"), fit_rows=50
         )
+
+
+@pytest.mark.parametrize("params", [{"visual_tuning": "lora"}, {"mask": "last-epoch"}])
+def test_arguments_that_need_all_rows_are_told_before_the_fit(params):
+    sieve = LabelSieve("mini-glyph", detector="dual-prompts", detector_params=params)
+    with pytest.raises(InputError, match=r"dual-prompts judges only .*raise --fit-rows over 90"):
+        check_streamed(sieve, None, 90, 50)
+    check_streamed(sieve.set_params(detector_params={"epochs": 2}), None, 90, 50)
 
 
 def test_features_round_trip():

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -171,12 +172,45 @@ def test_other_arguments_are_checked_first(images, tiny_backbone, tmp_path):
 
 def test_the_kind_of_model_can_change(images, tiny_backbone, tmp_path):
     resnet = build_image_model(tmp_path / "resnet", "resnet")
+    beside = {"config.json", "README.md", "adaptation.json"}
     for backbone in (tiny_backbone, str(resnet), tiny_backbone):
         adapt(images, None, tmp_path / "m", backbone=backbone, params=PARAMS, force=True)
+        weights = "network" if backbone == str(resnet) else "model.safetensors"
+        assert {path.name for path in (tmp_path / "m").iterdir()} == beside | {weights}
         given = tiny_backbone if backbone is tiny_backbone else None
         p = load_tuner(tmp_path / "m", backbone=given).predict_proba(images)
         expected = FineTune(backbone, **PARAMS).fit(images).predict_proba(images)
         np.testing.assert_array_equal(p, expected)
+
+
+def test_force_does_not_replace_a_model_that_is_no_classifier(images, tiny_clip_dir, tmp_path):
+    model = shutil.copytree(tiny_clip_dir, tmp_path / "clip")
+    before = files(model)
+    given = {"images": images, "out": model, "force": True}
+    with pytest.raises(InputError, match="holds files that are not of a classifier"):
+        tune(**given, tuner="zero-shot", model=str(tiny_clip_dir))
+    with pytest.raises(InputError, match="holds files that are not of a classifier"):
+        adapt(**given, issues=None, backbone=str(tiny_clip_dir), params=PARAMS)
+    assert files(model) == before
+
+
+def test_a_classifier_is_replaced_whole_or_not_at_all(images, tiny_backbone, tmp_path, monkeypatch):
+    given = {"images": images, "out": tmp_path / "m", "tuner": "vpt", "model": tiny_backbone}
+    tune(**given, params={"epochs": 1})
+    before = files(tmp_path / "m")
+
+    def full(*_):
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("labelsieve.tuners.base.write_json", full)
+        with pytest.raises(OSError, match="no space"):
+            tune(**given, params={"epochs": 2}, force=True)
+    after = {k: v for k, v in files(tmp_path / "m").items() if not k.parts[0].startswith(".")}
+    assert after == before
+    tune(**given, params={"epochs": 2}, force=True)
+    assert len(load_tuner(tmp_path / "m", backbone=tiny_backbone).history_) == 2
+    assert not (tmp_path / "m" / ".work").exists()
 
 
 @pytest.mark.parametrize("name", ["fft", "vpt", "vlpt"])

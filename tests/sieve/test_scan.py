@@ -18,7 +18,7 @@ from labelsieve.sieve import LabelSieve, scan
 from labelsieve.sieve.predict import predict_file
 from labelsieve.sieve.reopen import images_of_scan
 from labelsieve.sieve.tune import tune
-from labelsieve.tuners import load_tuner
+from labelsieve.tuners import TUNERS, load_tuner
 from problems import png, write_colour_tree
 
 FILES = {
@@ -64,6 +64,19 @@ def test_every_detector_scans(detector, images, tmp_path, tiny_backbone):
     found = scan(images, tmp_path / "out", sieve).sieve
     assert set(found.issues_.table["detector"]) == {detector}
     assert found.classifier_.predict(images).shape == (42,)
+
+
+@pytest.mark.parametrize("tuner", ["fft", "vpt", "vlpt"])
+def test_a_tuner_that_looks_at_pixels_is_fitted_to_the_labels_that_passed(
+    tuner, images, tmp_path, tiny_backbone
+):
+    params = {"epochs": 1}
+    sieve = LabelSieve(tiny_backbone, detector="label-match", tuner=tuner, tuner_params=params)
+    out = scan(images, tmp_path / "out", sieve).folder
+    kept = images.with_labels(sieve.kept_labels_)
+    expected = TUNERS.get(tuner)(tiny_backbone, **params).fit(kept).predict_proba(images)
+    found = load_tuner(out, backbone=tiny_backbone).predict_proba(images)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_the_classifier_of_the_detector_is_the_one_that_is_saved(images, tmp_path, tiny_backbone):

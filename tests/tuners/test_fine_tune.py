@@ -73,6 +73,13 @@ def test_siglip_is_trained_through_its_pooling(images, tmp_path):
     assert set(tuner._tensors()) == {name for name, _ in tuner.classifier_.named_parameters()}
 
 
+@pytest.mark.parametrize("name", ["fft", "vlpt"])
+def test_a_classifier_is_not_loaded_on_another_model(name, tiny_backbone, images, tmp_path):
+    tuner = TUNERS.get(name)(tiny_backbone, epochs=1).fit(images)
+    with pytest.raises(InputError, match="does not fit mini-glyph; pass the model it was made of"):
+        load_tuner(tuner.save(tmp_path / "m"), backbone="mini-glyph")
+
+
 def test_one_step_is_a_plain_step(tiny_backbone, images):
     """One batch without augmentation against autograd on the tower's own weights, and SGD."""
     tuner = fine_tune(tiny_backbone, images, epochs=1, batch_size=24, augment=False, lr=0.1)
@@ -174,6 +181,26 @@ def test_an_interrupted_fit_resumes_to_the_same_bits(
     assert [r["loss"] for r in resumed.history_] == [r["loss"] for r in whole.history_]
 
 
+def test_a_checkpoint_of_other_classes_is_not_resumed(
+    tiny_backbone, images, tmp_path, monkeypatch, caplog
+):
+    original = loop._Run.epoch
+
+    def stopping(run, epoch, *rest):
+        if epoch == 1:
+            raise KeyboardInterrupt
+        return original(run, epoch, *rest)
+
+    monkeypatch.setattr(loop._Run, "epoch", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        FineTune(tiny_backbone, epochs=2).fit(images, checkpoint=tmp_path / "state")
+    monkeypatch.setattr(loop._Run, "epoch", original)
+    more = images.with_labels(images.given_labels, (*images.class_names, "yellow"))
+    tuner = FineTune(tiny_backbone, epochs=2).fit(more, checkpoint=tmp_path / "state")
+    assert "it is of another run" in caplog.text
+    assert same(tuner, FineTune(tiny_backbone, epochs=2).fit(more))
+
+
 def test_unreadable_images_do_not_count(tiny_backbone, tmp_path, caplog):
     root = write_colour_tree(tmp_path / "photos", per_class=8)
     bad = sorted((root / "red").glob("*.png"))[3]
@@ -217,6 +244,10 @@ def test_bad_input_says_what_to_do(tiny_backbone, images):
     fails("at least two classes.*blue", images=images.with_labels(np.zeros(24, dtype=int)))
     with pytest.raises(InputError, match="looks at pixels; pass images"):
         FineTune(tiny_backbone).fit(np.ones((4, 24)), np.zeros(4, dtype=int))
+    with pytest.raises(InputError, match="expected integer class indices, but got dtype <U3"):
+        FineTune(tiny_backbone).fit(images, ["red"] * 24)
+    with pytest.raises(InputError, match=r"expected shape \(24,\), one label a row"):
+        FineTune(tiny_backbone).fit(images, [0, 1])
 
 
 def test_recipes_are_the_published_ones():

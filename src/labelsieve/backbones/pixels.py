@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from ..core.exceptions import InputError
 from ..core.progress import progress
 from ..data.decode import decode
 from .preprocessing import Preprocessing
@@ -43,6 +44,11 @@ class TrainingPixels:
         Threads that decode; by default as `threads_beside` says.
     device : torch.device, optional
         Where batches are augmented and normalised, and are given; by default the CPU.
+
+    Raises
+    ------
+    InputError
+        If the preprocessing cannot be cut in two halves.
     """
 
     def __init__(
@@ -63,6 +69,11 @@ class TrainingPixels:
         self._lock = threading.Lock()
         self._draws: Tensor | None = None
         first = self._decode(0)
+        if not preprocessing.in_halves:
+            raise InputError(
+                f"{type(preprocessing.processor).__name__} does more than to resize, rescale and "
+                "normalise, so images cannot be augmented in between; choose another model"
+            )
         self._blank = torch.zeros_like(first)
         self._kept: Tensor | None = None
         if first.numel() * len(images) <= max_bytes:

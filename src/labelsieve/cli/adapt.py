@@ -77,6 +77,9 @@ def command(
             tested = common.read_images(
                 test, image_column, None, class_names, where, offline=offline
             )
+            from ..bench.evaluate import true_labels
+
+            true_labels(images.class_names, tested)
         from ..detectors import LabelIssues
         from ..sieve.adapt import DEFAULT, adapt, model_of_scan
 

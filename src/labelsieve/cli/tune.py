@@ -53,7 +53,10 @@ def command(
     if test is not None:  # before the training, so that a mistake costs no time
         where = _test_split(test, data)
         tested = common.read_images(test, image_column, None, class_names, where, offline=offline)
-    from ..bench.evaluate import evaluate
+    from ..bench.evaluate import evaluate, true_labels
+
+    if tested is not None:
+        true_labels(images.class_names, tested)
     from ..sieve.tune import tune
 
     try:

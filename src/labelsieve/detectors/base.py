@@ -166,7 +166,7 @@ class AbstractDetector(BaseEstimator):
             p_clean=self.p_clean_,
             fits_no_class=self.fits_no_class_,
             detector=self.name,
-            errors=dict(found.errors),
+            errors=data.errors,
         )
         return self
 

@@ -47,11 +47,12 @@ def dual_prompt_losses(
     tuple of Tensor
         L_dp and L_sim, scalars.
     """
-    p_clean = torch.sigmoid(positive.detach() - negative)
+    margin = positive.detach() - negative
+    p_clean = torch.sigmoid(margin)
     rows = torch.arange(len(labels), device=labels.device)
     selected = p_clean[rows, labels] > 0.5
-    if agreement:
-        selected &= p_clean.argmax(dim=1) == labels
+    if agreement:  # by the margins: p_clean is 1 for several classes where they are large
+        selected &= margin.argmax(dim=1) == labels
     selected |= warm_up
     target = torch.where(selected, labels, positive.argmax(dim=1))
     right = p_clean[rows, target].clamp(FLOOR, 1.0)

@@ -32,6 +32,7 @@ class DualPromptTuning(AbstractTrainable):
     """
 
     seen: torch.Tensor
+    agreed: torch.Tensor
 
     def __init__(
         self,
@@ -54,8 +55,10 @@ class DualPromptTuning(AbstractTrainable):
         self.agreement = agreement
         self.labels = torch.as_tensor(data.labels, device=self.backbone.device)
         self.complementary = self.labels
-        # The margin of each sample's given class at its last visit, in the loop's own view of it.
+        # The margin of each sample's given class at its last visit, in the loop's own view of it,
+        # and whether it was the largest.
         self.register_buffer("seen", torch.zeros(len(data.labels), device=self.backbone.device))
+        self.register_buffer("agreed", torch.zeros_like(self.seen, dtype=torch.bool))
 
     def logits_of(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Scaled similarities of features (B, D) to positive and negative prompts, (B, K)."""
@@ -73,12 +76,13 @@ class DualPromptTuning(AbstractTrainable):
         torch.nn.utils.clip_grad_norm_(self.positive.context, LONGEST_GRADIENT)
 
     def step(self, rows: torch.Tensor, epoch: int, generator: torch.Generator) -> torch.Tensor:
-        """L_dp + L_sim of a batch; its margins are kept in `seen`."""
+        """L_dp + L_sim of a batch; its margins are kept in `seen` and `agreed`."""
         labels = self.labels[rows]
         positive, negative = self.logits_of(self.images(rows, generator))
         with torch.no_grad():
-            at = torch.arange(len(rows), device=labels.device)
-            self.seen[rows] = (positive - negative)[at, labels].float()
+            margin = positive - negative
+            self.seen[rows] = margin.gather(1, labels[:, None])[:, 0].float()
+            self.agreed[rows] = margin.argmax(dim=1) == labels
         dual, similarity = dual_prompt_losses(
             positive,
             negative,

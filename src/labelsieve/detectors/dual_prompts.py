@@ -136,6 +136,11 @@ class DualPrompts(AbstractDetector):
         check_choice(self.mask, MASKS, name="mask")
         make_loss(self.warmup_loss)
 
+    @property
+    def by_features(self) -> bool:
+        """Whether further rows can be judged, which takes no more than their features."""
+        return self.visual_tuning == "none" and self.mask == "final"
+
     def _detect(
         self, data: FitData, backbone: AbstractBackbone, checkpoint: Path | None
     ) -> Detection:
@@ -158,11 +163,18 @@ class DualPrompts(AbstractDetector):
                 description="tuning dual prompts",
             )
         self.classifier_ = self._classifier(module, data, backbone)
-        logits = self._final_logits(module, data, backbone)
-        if module.images.tuning is None and self.mask == "final":
-            self.scorer_ = self._scorer(module, backbone)
-        last = module.seen.cpu() if self.mask == "last-epoch" else None
-        return self._judge(logits, data.labels, data.n_classes, last)
+        logits, lost = self._final_logits(module, data, backbone)
+        self.scorer_ = self._scorer(module, backbone) if self.by_features else None
+        last = None
+        if self.mask == "last-epoch":
+            last = module.seen.cpu().double(), module.agreed.cpu()
+        found = self._judge(logits, data.labels, data.n_classes, last)
+        for row, error in lost.items():  # readable before the training, but no longer
+            data.errors[int(data.rows[row])] = error
+            found.is_label_issue[row] = False
+            for values in (found.label_score, found.probabilities, found.p_clean):
+                values[row] = np.nan  # type: ignore[index]
+        return found
 
     def _module(self, data: FitData, backbone: AbstractBackbone) -> DualPromptTuning:
         generator = numpy_generator(self.random_state)
@@ -215,6 +227,13 @@ class DualPrompts(AbstractDetector):
             n_context=self.n_context,
             visual_tuning=self.visual_tuning,
             visual_tuning_params=self.visual_tuning_params,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            lr=self.lr,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            warmup_epochs=0,
+            precision=self.precision,
             random_state=self.random_state,
         )
         with torch.no_grad():
@@ -231,12 +250,15 @@ class DualPrompts(AbstractDetector):
 
     def _final_logits(
         self, module: DualPromptTuning, data: FitData, backbone: AbstractBackbone
-    ) -> Logits:
-        """Of any rows of the unchanged images, with the final parameters: two of shape (B, K)."""
-        if module.images.tuning is None:
-            features = data.features
-        else:
-            features = image_features(data.images, backbone, module.images.tuning).features
+    ) -> tuple[Logits, dict[int, str]]:
+        """Of any rows of the unchanged images, with the final parameters: two of shape (B, K).
+
+        Also why rows cannot be encoded, where the encoder was adapted.
+        """
+        features, lost = data.features, {}
+        if module.images.tuning is not None:
+            found = image_features(data.images, backbone, module.images.tuning)
+            features, lost = found.features, found.errors
         with torch.no_grad():
             texts = encode_together(backbone, [module.positive, module.negative])
 
@@ -244,7 +266,7 @@ class DualPrompts(AbstractDetector):
             scaled = backbone.logit_scale * torch.as_tensor(features[rows], device=backbone.device)
             return (scaled @ texts[0].T).cpu(), (scaled @ texts[1].T).cpu()
 
-        return logits
+        return logits, lost
 
     def _scorer(self, module: DualPromptTuning, backbone: AbstractBackbone) -> DualPromptScorer:
         """Both prompts as text features, for rows that were not fitted."""
@@ -254,11 +276,16 @@ class DualPrompts(AbstractDetector):
         return DualPromptScorer(scale * texts[0], scale * texts[1], self.agreement)
 
     def _judge(
-        self, logits: Logits, labels: IntArray, n_classes: int, seen: torch.Tensor | None
+        self,
+        logits: Logits,
+        labels: IntArray,
+        n_classes: int,
+        last: tuple[torch.Tensor, torch.Tensor] | None,
     ) -> Detection:
         """Clean where the positive logit is strictly above the negative one, in chunks of rows."""
         margin, largest, agrees, p = margins(logits, labels, n_classes)
-        margin = margin if seen is None else seen.double()
+        if last is not None:
+            margin, agrees = last
         clean = margin > 0
         if self.agreement:
             clean &= agrees

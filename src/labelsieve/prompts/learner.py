@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -217,6 +218,19 @@ class PromptLearner(nn.Module):
         return embeddings, self.end
 
 
+def check_context(initial_text: Any, n_context: Any) -> None:
+    """Raise `InputError` for a start of the context that no model can make usable."""
+    if initial_text is None:
+        check_number(n_context, name="n_context", low=1, integer=True)
+    elif not isinstance(initial_text, str):
+        raise InputError(f"initial_text={initial_text!r} holds no token; give words or None")
+    elif initial_text.strip().lower() == "none":
+        raise InputError(
+            f"initial_text={initial_text!r} would start the context with that word; to draw it at "
+            "random give None, on the command line --param initial_text=null"
+        )
+
+
 def _initial_context(
     backbone: AbstractBackbone,
     n_context: int,
@@ -224,10 +238,10 @@ def _initial_context(
     generator: torch.Generator,
 ) -> Tensor:
     """Start of the context, (M, d) float32: token embeddings of a text, or normal draws."""
+    check_context(text, n_context)
     if text is None:
-        check_number(n_context, name="n_context", low=1, integer=True)
         return _draw((n_context, backbone.text_width), generator)
-    ids = backbone.token_ids(text.replace("_", " ").strip()) if isinstance(text, str) else []
+    ids = backbone.token_ids(text.replace("_", " ").strip())
     if not ids:
         raise InputError(f"initial_text={text!r} holds no token; give words or None")
     with torch.no_grad():

@@ -21,10 +21,11 @@ from ..data.class_names import read_class_spec
 from ..data.labels import encode_labels
 from ..data.listing import ReadOptions
 from ..data.remote import spec_beside
-from ..detectors import LabelIssues
+from ..detectors import DETECTORS, LabelIssues
 from ..detectors.issues import COLUMNS
 from ..prompts import zero_shot_classifier
 from ..sieve import LabelSieve, ScanResult
+from ..sieve.build import build_estimator
 from ..sieve.decisions import Decisions
 from ..sieve.scan import FIRST, FIRST_COLUMNS, WORK, publish, run_record, write_fitted
 from ..tuners.inputs import words_that_fit
@@ -65,6 +66,12 @@ def check_streamed(
         raise InputError(
             f"{many}, and the detector {sieve.detector} judges all rows at once; choose one of "
             f"{', '.join(STREAMING)}, or {way_out}"
+        )
+    detector = build_estimator(DETECTORS, sieve.detector, sieve.detector_params, 0)
+    if not getattr(detector, "by_features", True):
+        raise InputError(
+            f"{many}, and {sieve.detector} judges only the rows it is fitted to where it adapts "
+            f"the image encoder or takes the mask of the last epoch; leave that out, or {way_out}"
         )
     if decisions is not None:
         raise InputError(
@@ -175,11 +182,7 @@ def _score(
 ) -> Gathered:
     """Score every block with the fitted detector."""
     detector = sieve.detector_
-    if detector.scorer_ is None:
-        raise InputError(
-            f"the detector {detector.name} with these arguments judges only the rows it is fitted "
-            f"to; use its defaults, or raise --fit-rows over {found.n_rows:,}"
-        )
+    assert detector.scorer_ is not None  # `check_streamed` has seen to it
     ledger = Ledger(out / WORK / "issues")
     ledger.clear()  # what was fitted may differ in its last bits
     ledger.folder.mkdir(parents=True)

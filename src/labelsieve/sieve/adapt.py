@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..backbones import AbstractBackbone
 from ..backbones.image_models import ImageModel, load_encoder
-from ..core.exceptions import InputError
-from ..core.serialization import read_json, write_json
+from ..core.serialization import read_json
 from ..data import LabeledImages
 from ..detectors import LabelIssues
 from ..tuners import TUNERS, AbstractTuner
 from .believed import believed_images
 from .build import build_estimator
+from .tune import WORK, check_free, publish
 
-WORK = ".work"
 DEFAULT = "openai/clip-vit-base-patch16"
 
 
@@ -88,7 +86,7 @@ def adapt(
     out = Path(out)
     given = {"baseline": baseline} | (params or {})
     tuner = build_estimator(TUNERS, "fft", given, random_state)
-    _check_free(out, force)
+    check_free(out, force)
     chosen = believed_images(images, issues, relabel=relabel)
     if accelerator is not None:
         device = str(accelerator.device)
@@ -101,7 +99,9 @@ def adapt(
     n_kept = len(chosen.images) - tuner.n_unreadable_
     result = Adaptation(tuner, len(images), n_kept, chosen.n_relabeled)
     if accelerator is None or accelerator.is_main_process:
-        _publish(result, out, issues is not None)
+        record = {"n_images": len(images), "n_kept": n_kept}
+        record |= {"n_relabeled": chosen.n_relabeled, "by_issues": issues is not None}
+        publish(tuner, out, record)
     if accelerator is not None:
         accelerator.wait_for_everyone()
     return result
@@ -118,31 +118,3 @@ def model_of_scan(issues: Path | str) -> tuple[str, str | None] | None:
             model = read_json(record)["model"]
             return model.get("origin", model["id"]), model["commit"]
     return None
-
-
-def _check_free(out: Path, force: bool) -> None:
-    """Say why a folder cannot be written to."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"the output {out} is a file; name a new folder with -o")
-    if (out / "config.json").exists() and not force:
-        raise InputError(f"{out} holds a classifier; add --force to replace it")
-    ours = {"config.json", WORK}
-    if out.exists() and any(out.iterdir()) and not any((out / name).exists() for name in ours):
-        raise InputError(f"{out} holds files that are not of a classifier; name a new folder")
-
-
-def _publish(result: Adaptation, out: Path, judged: bool) -> None:
-    """Stage the files inside the folder and move them into place, config.json last."""
-    stage = out / WORK / "stage"
-    shutil.rmtree(stage, ignore_errors=True)
-    result.tuner.save(stage)
-    record = {"n_images": result.n_images, "n_kept": result.n_kept}
-    record |= {"n_relabeled": result.n_relabeled, "by_issues": judged}
-    write_json(stage / "adaptation.json", record)
-    (out / "config.json").unlink(missing_ok=True)
-    for item in sorted(stage.iterdir(), key=lambda path: path.name == "config.json"):
-        target = out / item.name
-        if target.is_dir():
-            shutil.rmtree(target)
-        item.replace(target)
-    shutil.rmtree(out / WORK, ignore_errors=True)

@@ -7,26 +7,42 @@ from typing import Any
 
 import torch
 
+from ..core.random import numpy_generator
 from ..core.validation import check_choice, check_number
 from ..losses import make_loss
 from ..prompts import CLASS_TOKENS, POSITIONS, resolve_templates
+from ..prompts.learner import check_context
 from ..visual_tuning import find_visual_tuning
 from .plan import TrainingPlan
 
 
-def check_arguments(estimator: Any) -> None:
-    """Check what estimators have in common: training, loss, prompts, visual tuning; None is unset.
+def check_arguments(estimator: Any, *, precision: str | None = None) -> None:
+    """Check what estimators have in common; None is not given.
+
+    That is training, seed, shots, loss, prompts and visual tuning.
+
+    Parameters
+    ----------
+    estimator : AbstractTuner or AbstractDetector
+        Has the arguments.
+    precision : str, optional
+        In place of its own, for one that resolves "auto".
 
     Raises
     ------
     InputError
         With what was given and what is allowed.
     """
-    params = {k: v for k, v in estimator.get_params(deep=False).items() if v is not None}
+    given = estimator.get_params(deep=False)
+    params = {k: v for k, v in given.items() if v is not None}
+    if precision is not None:
+        params["precision"] = precision
     known = TrainingPlan.__dataclass_fields__.keys() & params.keys()
-    if params.get("precision") == "auto":
-        known -= {"precision"}
     replace(TrainingPlan(), **{name: params[name] for name in known}).check()
+    if "random_state" in given:
+        numpy_generator(given["random_state"])
+    if "n_context" in given:
+        check_context(given.get("initial_text"), given["n_context"])
     if "loss" in params:
         loss = make_loss(params["loss"], **params.get("loss_params") or {})
         loss(torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64))  # it looks at their values
@@ -35,7 +51,8 @@ def check_arguments(estimator: Any) -> None:
     for name, allowed in (("position", POSITIONS), ("class_tokens", CLASS_TOKENS)):
         if name in params:
             check_choice(params[name], allowed, name=name)
-    for name in ("shots", "n_context"):
-        check_number(params.get(name, 1), name=name, low=1, integer=True)
+    check_number(params.get("shots", 1), name="shots", low=1, integer=True)
     if "visual_tuning" in params:
-        find_visual_tuning(params["visual_tuning"], params.get("visual_tuning_params"))
+        tuning = find_visual_tuning(params["visual_tuning"], params.get("visual_tuning_params"))
+        if tuning is not None:
+            tuning(**params.get("visual_tuning_params", {})).check()

@@ -20,11 +20,12 @@ from ..core.random import torch_generator
 from ..core.validation import (
     BoolArray,
     FloatArray,
-    check_labels,
 )
 from ..data import LabeledImages
+from ..data.labels import check_given_labels
 from .base import AbstractTuner
 from .baseline import Baseline
+from .checks import check_arguments
 from .inputs import FitData, labelled, names_and_words
 from .networks import AbstractNetwork, HubNetwork, make_network
 from .pixel_training import PixelTraining
@@ -127,9 +128,10 @@ class FineTune(AbstractTuner):
         Parameters
         ----------
         X : LabeledImages
-            Images; rows that cannot be read or carry no label are left out.
+            Images; rows that cannot be read or carry no label are left out. Their features will do
+            where `y` are the images.
         y : array of int, shape (N,), or LabeledImages, optional
-            Labels in place of those of `X`.
+            Labels in place of those of `X`; -1 where one is missing.
         checkpoint : Path, optional
             Folder in which training keeps its state, to resume after an interruption.
         accelerator : accelerate.Accelerator, optional
@@ -152,8 +154,8 @@ class FineTune(AbstractTuner):
 
     def check(self) -> None:
         """Raise `InputError` for arguments that no data can make usable; `fit` calls it first."""
-        resolve_precision(self.precision, torch.device("cpu"))  # "auto" is one here
-        super().check()
+        precision = resolve_precision(self.precision, torch.device("cpu"))  # "auto" is one here
+        check_arguments(self, precision=precision)
         self._doubt().check()
 
     def _doubt(self) -> Baseline:
@@ -163,13 +165,13 @@ class FineTune(AbstractTuner):
         return load_encoder(backbone, **options)
 
     def _usable(self, X: Any, y: Any, backbone: Any) -> FitData:
-        if not isinstance(X, LabeledImages):
+        images = X if isinstance(X, LabeledImages) else y
+        if not isinstance(images, LabeledImages):
             raise InputError("fine-tuning looks at pixels; pass images, not features")
         named = labelled(X, y, self.class_names)
-        given, (names, words) = named.given_labels, names_and_words(named, self.class_names)
-        labels = np.where(given < 0, 0, given) if given.shape == (len(X),) else given
-        labels = check_labels(labels, len(X), len(names))
-        usable = np.flatnonzero(given >= 0)
+        names, words = names_and_words(named, self.class_names)
+        labels = check_given_labels(named.given_labels, len(names), len(images))
+        usable = np.flatnonzero(labels >= 0)
         found = np.unique(labels[usable])
         if len(found) < 2:
             raise InputError(
@@ -178,7 +180,7 @@ class FineTune(AbstractTuner):
             )
         nothing = np.zeros((len(usable), 0), dtype=np.float32)
         return FitData(
-            nothing, labels[usable], usable, len(X), names, words, images=X.subset(usable)
+            nothing, labels[usable], usable, len(images), names, words, images=images.subset(usable)
         )
 
     def _fit(self, data: FitData, backbone: Any, checkpoint: Path | None) -> AbstractNetwork:

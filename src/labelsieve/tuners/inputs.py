@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -78,11 +79,12 @@ class FitData:
         )
 
     def digest(self) -> str:
-        """A short hash of features, labels and words, by which a checkpoint knows its data."""
-        state = hashlib.blake2b(digest_size=16)
+        """A short hash of all but the pixels, by which a checkpoint knows its data."""
+        state = hashlib.blake2b(
+            json.dumps([self.class_names, self.prompt_names]).encode(), digest_size=16
+        )
         for array in (self.features, self.labels):
             state.update(np.ascontiguousarray(array).tobytes())
-        state.update(repr(self.prompt_names).encode())
         return state.hexdigest()
 
 
@@ -257,8 +259,8 @@ def _usable_rows(
     n_rows, what = len(readable), "no image can be read"
     if needs_labels:
         what = "no readable image has a label"
-        if labels.shape != (n_rows,):
-            check_labels(labels, n_rows, n_classes)  # raises, with the shapes
+        if labels.shape != (n_rows,) or labels.dtype.kind not in "iu":
+            check_labels(labels, n_rows, n_classes)  # raises, with shapes and types
         readable = readable & (labels >= 0)
         check_labels(labels[readable], int(readable.sum()), n_classes)
     if not readable.any():

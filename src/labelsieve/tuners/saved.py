@@ -40,7 +40,7 @@ def load_tuner(
     Raises
     ------
     InputError
-        If the folder holds no saved classifier of a known format.
+        If the folder holds no saved classifier of a known format, or it does not fit `backbone`.
     """
     from .registry import TUNERS
 
@@ -70,7 +70,13 @@ def load_tuner(
     tuner.class_names_ = tuple(config["class_names"])
     tuner.prompt_names_ = tuple(config["prompt_names"])
     tuner.history_ = config["history"]
-    tuner._restore(config, {} if whole else load_tensors(folder / "model.safetensors"))
+    try:
+        tuner._restore(config, {} if whole else load_tensors(folder / "model.safetensors"))
+    except RuntimeError as error:  # of load_state_dict
+        raise InputError(
+            f"the classifier in {folder} was made of {config['model']['id']} and does not fit "
+            f"{tuner.backbone_.model_id}; pass the model it was made of: {error}"
+        ) from error
     return tuner
 
 

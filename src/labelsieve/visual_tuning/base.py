@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -94,7 +95,7 @@ class AbstractVisualTuning(nn.Module, ABC):
             attached to the tower.
         """
         n_blocks = len(blocks(backbone.vision_tower))
-        self._check(n_blocks)
+        self.check(n_blocks)
         holder = self if self._undo is not None else backbone.vision_tower.__dict__.get(_IN_USE)
         if holder is not None:
             raise _busy(holder, self)
@@ -104,7 +105,8 @@ class AbstractVisualTuning(nn.Module, ABC):
         self._shape = (n_blocks, backbone.pooled_width)
         return self
 
-    def _check(self, n_blocks: int) -> None:
+    def check(self, n_blocks: float = math.inf) -> None:
+        """Raise `InputError` with the hyper-parameters that no tower of so many blocks can use."""
         limits = dict(self.limits)
         if "partial" in self.parameter_names():
             limits["partial"] = (1, n_blocks, True)

@@ -77,6 +77,11 @@ class LoRA(AbstractVisualTuning):
         self.partial = partial
         self._wrappers: dict[str, Any] = {}
 
+    def check(self, n_blocks: float = math.inf) -> None:
+        """See `AbstractVisualTuning.check`; peft's methods are another thing to get wrong."""
+        super().check(n_blocks)
+        config_class(self.method)
+
     def _make(self, backbone: AbstractBackbone, generator: torch.Generator) -> None:
         encoder = backbone.vision_tower.get_submodule("encoder")
         seed = torch.randint(2**63 - 1, (), generator=generator, device=generator.device)
