@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from labelsieve.cli.common import parse_params
 from labelsieve.cli.main import app
+from labelsieve.cli.main import run as main
 from labelsieve.core.exceptions import InputError
 from labelsieve.data import NOISE
 from labelsieve.detectors import DETECTORS
@@ -138,6 +139,20 @@ def test_errors_end_with_status_2_and_say_what_to_do(tmp_path):
     write_colour_tree(tmp_path / "photos")
     message = fails("scan", tmp_path / "photos", "-o", tmp_path / "o", "--model", "openai/nothing")
     assert "mini-glyph" in message
+
+
+def test_a_place_that_cannot_be_written_ends_with_status_2(photos, tmp_path, monkeypatch, capsys):
+    """Status 1 would read as "too many issues", and a traceback says nothing of what to do."""
+    (tmp_path / "file").write_text("")
+    words = ["labelsieve", "noise", photos, "-o", tmp_path / "file" / "noisy"]
+    monkeypatch.setattr("sys.argv", [str(word) for word in words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert "error: [Errno" in said
+    assert str(tmp_path / "file") in said
+    assert "see whether there is room and the place can be read and written" in said
 
 
 def test_parameters_are_read_as_values():
