@@ -105,6 +105,28 @@ def test_tune_and_config_file(photos, tmp_path, tiny_clip_dir):
     assert "modle" in failed.stderr
 
 
+def test_a_config_file_takes_the_names_of_flags_and_a_single_value(tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text(f"write-baseline: {tmp_path / 'b.csv'}\nparam: epochs=2\nseed: 7\n")
+    context = (
+        get_command(app)
+        .commands["scan"]
+        .make_context("scan", ["d", "-o", "o", "--config", str(config)])
+    )
+    assert context.params["new_baseline"] == tmp_path / "b.csv"
+    assert list(context.params["param"]) == ["epochs=2"]
+    assert context.params["seed"] == 7
+
+
+def test_quiet_says_only_what_failed(photos, tmp_path):
+    (photos / "red" / "notes.txt").write_text("no image")
+    loud = run("noise", photos, "-o", tmp_path / "a").stderr
+    assert "42 images, 3 classes" in loud
+    assert "note: 1 files without an image extension were skipped" in loud
+    assert run("noise", photos, "-o", tmp_path / "b", "-q").stderr == ""
+    assert run("noise", photos, "-o", tmp_path / "c", "--verbose").stderr == loud
+
+
 def test_noise_is_readable_again(photos, tmp_path):
     arguments = ("--kind", "pair-flip", "--rate", 0.25, "--seed", 3, "--json")
     result = run("noise", photos, "-o", tmp_path / "noisy", *arguments)

@@ -30,20 +30,31 @@ def _read_config(context: typer.Context, value: Path | None) -> Path | None:
         raise typer.BadParameter(f"cannot read {value}: {error}") from error
     if not isinstance(loaded, dict):
         raise typer.BadParameter(f"{value} must hold a mapping of flag names to values")
-    known = {parameter.name for parameter in context.command.params}
+    known = {
+        flag.removeprefix("--").replace("-", "_"): parameter
+        for parameter in context.command.params
+        for flag in parameter.opts
+        if flag.startswith("--") or flag == parameter.name
+    }
     given = {str(key).replace("-", "_"): item for key, item in loaded.items()}
-    unknown = sorted(set(given) - known)
+    unknown = sorted(set(given) - set(known))
     if unknown:
         raise typer.BadParameter(
             f"{value} names unknown flags: {', '.join(unknown)}; known are "
-            f"{', '.join(sorted(name for name in known if name))}"
+            f"{', '.join(sorted(known))}"
         )
-    context.default_map = {**(context.default_map or {}), **given}
+    defaults = {}
+    for flag, item in given.items():
+        alone = getattr(known[flag], "multiple", False) and not isinstance(item, list)
+        defaults[known[flag].name] = [item] if alone else item
+    context.default_map = {**(context.default_map or {}), **defaults}
     return value
 
 
-def _set_verbosity(value: int) -> int:
-    level = logging.INFO if value > 0 else logging.WARNING
+def _set_verbosity(context: typer.Context, value: int) -> int:
+    # What was typed is looked at first, so `-q` alone comes before this default.
+    usual = logging.ERROR if context.params.get("quiet") else logging.WARNING
+    level = logging.INFO if value > 0 else usual
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
     logging.getLogger("labelsieve").setLevel(level)
     return value
@@ -148,8 +159,9 @@ def read_cluster(engine: str, address: str | None, workers: int | None) -> Clust
 
 
 def say(text: str) -> None:
-    """A line for the person, on standard error."""
-    typer.echo(text, err=True)
+    """A line for the person, on standard error; not with `--quiet`."""
+    if logging.getLogger("labelsieve").isEnabledFor(logging.WARNING):
+        typer.echo(text, err=True)
 
 
 def read_images(

@@ -147,9 +147,10 @@ def command(
         _show_new(gate, json)
     if not gate.passed:
         what = "labels look wrong" if accepted is None else "labels are new issues"
-        say(
+        typer.echo(
             f"{gate.n_new:,} of {gate.n_judged:,} {what} ({gate.share:.2%}), over the allowed "
-            f"{gate.limit:.2%}"
+            f"{gate.limit:.2%}",
+            err=True,
         )
         raise typer.Exit(1)
 
