@@ -11,12 +11,13 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from labelsieve.cli.common import parse_params
+from labelsieve.cli.common import absolute, lasting, parse_params
 from labelsieve.cli.main import app
 from labelsieve.cli.main import run as main
 from labelsieve.core.exceptions import InputError
 from labelsieve.data import NOISE
 from labelsieve.detectors import DETECTORS
+from labelsieve.sieve.reopen import images_of_scan
 from labelsieve.tuners import TUNERS
 from labelsieve.visual_tuning import VISUAL_TUNINGS
 from problems import write_colour_tree
@@ -116,6 +117,32 @@ def test_a_config_file_takes_the_names_of_flags_and_a_single_value(tmp_path):
     assert context.params["new_baseline"] == tmp_path / "b.csv"
     assert list(context.params["param"]) == ["epochs=2"]
     assert context.params["seed"] == 7
+
+
+def test_a_linked_table_is_found_again(photos, tmp_path, tiny_clip_dir, monkeypatch):
+    """A table in the hub's cache is a link to a file without an ending."""
+    rows = [(path.read_bytes(), path.parent.name) for path in sorted(photos.glob("*/*.png"))]
+    table = pd.DataFrame(rows, columns=["image", "label"])
+    table.to_parquet(tmp_path / "blob.parquet")
+    (tmp_path / "blob.parquet").rename(tmp_path / "0a1b")
+    (tmp_path / "train.parquet").symlink_to("0a1b")
+    monkeypatch.chdir(tmp_path)
+    cheap = ("--model", tiny_clip_dir, "--detector", "label-match", "--tuner", "zero-shot")
+    run("scan", "train.parquet", "-o", "out", *cheap)
+    found, problem = images_of_scan(tmp_path / "out")
+    assert problem is None
+    assert found.read_bytes(3) == rows[3][0]
+
+
+def test_where_data_are_is_recorded_for_any_folder(tmp_path, monkeypatch):
+    (tmp_path / "names.json").write_text("[]")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert lasting("names.json") == str(tmp_path / "names.json")
+    assert lasting("~/names.json") == absolute("~/names.json") == str(tmp_path / "names.json")
+    assert lasting("s-{0..3}.tar") == str(tmp_path / "s-{0..3}.tar")
+    for other in ("s3://bucket/s-{0..3}.tar", "https://host/t.csv", "owner/name"):
+        assert lasting(other) == other
 
 
 def test_quiet_says_only_what_failed(photos, tmp_path):

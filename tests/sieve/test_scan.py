@@ -193,6 +193,16 @@ def test_images_of_a_scan_are_found_again(images, tmp_path, tiny_backbone):
     assert images_of_scan(out)[1].endswith("has changed since the scan")
 
 
+def test_images_are_not_looked_for_in_the_current_folder(
+    images, tmp_path, tiny_backbone, monkeypatch
+):
+    out = scan(images, tmp_path / "out", LabelSieve(tiny_backbone, tuner="zero-shot")).folder
+    monkeypatch.chdir(tmp_path / "photos")
+    assert images_of_scan(out) == (None, "run.json does not say where the images are")
+    with pytest.raises(InputError, match="data is empty; give the path"):
+        load_images("")
+
+
 def test_tune_writes_a_classifier_once(images, tmp_path, tiny_backbone):
     tune(images, tmp_path / "m", params={"epochs": 1}, model=tiny_backbone)
     assert {p.name for p in (tmp_path / "m").iterdir()} == {

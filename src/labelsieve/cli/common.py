@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -63,8 +64,6 @@ def _set_verbosity(context: typer.Context, value: int) -> int:
 def _be_quiet(value: bool) -> bool:
     if value:
         logging.getLogger("labelsieve").setLevel(logging.ERROR)
-        import os
-
         os.environ["TQDM_DISABLE"] = "1"
     return value
 
@@ -191,6 +190,18 @@ def read_images(
     for note in images.notes:
         say(f"note: {note}")
     return images
+
+
+def absolute(path: str) -> str:
+    """A path that holds from any folder; links stay, since names and folders may hang on them."""
+    return os.path.abspath(os.path.expanduser(path))
+
+
+def lasting(data: str) -> str:
+    """Data as they can be found again from any folder: a hub id or a URL stays as it is."""
+    local = os.path.exists(os.path.expanduser(data))
+    shards = data.lower().endswith(".tar") and "://" not in data  # may hold a range in braces
+    return absolute(data) if local or shards else data
 
 
 def command_line() -> str:

@@ -111,10 +111,10 @@ def command(
     try:
         written = {
             "source": {
-                "source": str(Path(data).resolve()) if Path(data).exists() else data,
+                "source": common.lasting(data),
                 "image_column": image_column,
                 "label_column": label_column,
-                "class_names": class_names and str(Path(class_names).resolve()),
+                "class_names": class_names and common.absolute(class_names),
                 "split": split,
             },
             "command": common.command_line(),

@@ -87,6 +87,8 @@ def load_images(
         return assemble(read_dataset(data, options), options)
     if not isinstance(data, str | os.PathLike):
         raise InputError(f"data must be a path, a hub id or a data set, not {_kind(data)}")
+    if not str(data):  # Path("") is the current folder, which nobody has asked for
+        raise InputError("data is empty; give the path of a folder or table")
     path = Path(data).expanduser()
     try:
         return assemble(_list(str(data), path, options), options)

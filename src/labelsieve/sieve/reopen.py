@@ -37,9 +37,11 @@ def images_of_scan(folder: Path | str) -> tuple[LabeledImages | None, str | None
             f"{folder} holds no finished scan (no run.json); run `labelsieve scan DATA -o {folder}`"
         )
     read = read_json(folder / "run.json").get("data", {})
+    if not read.get("source"):
+        return None, "run.json does not say where the images are"
     options = {k: read.get(k) for k in ("image_column", "label_column", "class_names", "split")}
     try:
-        images = load_images(read.get("source") or "", **options)
+        images = load_images(read["source"], **options)
     except LabelSieveError as error:
         return None, f"the images cannot be found again ({error})"
     ids = pd.read_parquet(folder / "issues.parquet", columns=["id"])["id"].astype(object)
