@@ -37,7 +37,7 @@ def images(tmp_path):
     return load_images(write_colour_tree(tmp_path / "photos"))
 
 
-def test_all_files_agree(images, tmp_path, tiny_backbone):
+def test_all_files_agree(images, tmp_path, tiny_backbone, tiny_clip_dir):
     result = scan(images, tmp_path / "out", LabelSieve(tiny_backbone), command="typed")
     out = result.folder
     assert {p.name for p in out.iterdir()} == FILES
@@ -56,6 +56,7 @@ def test_all_files_agree(images, tmp_path, tiny_backbone):
     assert run["command"] == "typed"
     assert run["seed"] == 0
     assert run["model"]["id"] == tiny_backbone.model_id
+    assert run["config"]["model"] == str(tiny_clip_dir)  # by its name alone no scan can repeat it
 
 
 @pytest.mark.parametrize("detector", DETECTORS.names())

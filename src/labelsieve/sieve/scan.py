@@ -186,7 +186,7 @@ def run_record(
     sieve: LabelSieve, images: LabeledImages, source: dict[str, Any] | None, command: str
 ) -> dict[str, Any]:
     """What was run, with which versions: enough to run it again."""
-    config = sieve.get_params(deep=False) | {"model": sieve.backbone_.model_id}
+    config = sieve.get_params(deep=False) | {"model": sieve.backbone_.origin}
     return {
         "command": command,
         "labelsieve": __version__,
