@@ -180,6 +180,13 @@ def test_predictions_of_unlabeled_images(images, tmp_path, tiny_backbone):
     assert table["predicted_label"].isna().tolist() == [False, True]
     with pytest.raises(InputError, match="add --force"):
         predict_file(out, str(flat), tmp_path / "p.parquet")
+    (tmp_path / "new" / "2024").mkdir(parents=True)  # one folder, which is no class
+    (tmp_path / "new" / "2024" / "one.png").write_bytes(png())
+    assert predict_file(out, str(tmp_path / "new"), tmp_path / "q.parquet") == (1, 0)
+    (tmp_path / "t.csv").write_text("image,class,category\nflat/one.png,0.5,x\n")
+    assert predict_file(out, str(tmp_path / "t.csv"), tmp_path / "r.parquet") == (1, 0)
+    same = [pd.read_parquet(tmp_path / f"{name}.parquet").iloc[0, 2:].tolist() for name in "pqr"]
+    assert same[0] == same[1] == same[2]
 
 
 def test_images_of_a_scan_are_found_again(images, tmp_path, tiny_backbone):

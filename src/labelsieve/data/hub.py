@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.exceptions import InputError, MissingExtraError
-from .columns import choose_column
+from .columns import choose_columns
 from .folders import choose_split
 from .listing import Listing, ReadOptions
 from .sources import DatasetSource
@@ -128,16 +128,7 @@ def _columns(
     columns, features = dataset.column_names, dataset.features
     images = [name for name in columns if isinstance(features[name], datasets.Image)]
     labels = [name for name in columns if isinstance(features[name], datasets.ClassLabel)]
-    image = choose_column("image", columns, options.image_column, typed=images, what=where)
-    label = choose_column(
-        "label",
-        columns,
-        options.label_column,
-        typed=labels,
-        what=where,
-        required=options.class_names is None,
-    )
-    return str(image), label
+    return choose_columns(columns, options, what=where, images=images, labels=labels)
 
 
 def _column(dataset: Any, name: str) -> Any:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from ..core.exceptions import InputError
 from .class_names import ClassSpec, read_classes_json
-from .columns import choose_column
+from .columns import choose_columns
 from .folders import choose_split, split_name
 from .listing import Listing, ReadOptions
 from .sources import FileSource, ImageSource, ParquetSource, with_parquet
@@ -37,16 +37,8 @@ def read_parquet(
     features = class_features(schema)
     images = [name for name, kind in features.items() if kind == "Image"]
     labels = [name for name, kind in features.items() if isinstance(kind, tuple)]
-    image = str(
-        choose_column("image", schema.names, options.image_column, typed=images, what=first_name)
-    )
-    label = choose_column(
-        "label",
-        schema.names,
-        options.label_column,
-        typed=labels,
-        what=first_name,
-        required=options.class_names is None,
+    image, label = choose_columns(
+        schema.names, options, what=first_name, images=images, labels=labels
     )
     names, source = _images(paths, schema, image)
     cells, dictionary = (None, None) if label is None else _labels(paths, label)
