@@ -106,6 +106,30 @@ def test_tune_and_config_file(photos, tmp_path, tiny_clip_dir):
     assert "modle" in failed.stderr
 
 
+def test_a_test_set_is_read_and_checked_before_the_training(photos, tmp_path, tiny_clip_dir):
+    rows = [(str(path), path.parent.name) for path in sorted(photos.glob("*/*.png"))]
+    table = pd.DataFrame(rows, columns=["path", "species"])
+    table.to_csv(tmp_path / "train.csv", index=False)
+    table[::7].to_csv(tmp_path / "test.csv", index=False)
+    table[::7].assign(label="red", truth="x").to_csv(tmp_path / "both.csv", index=False)
+    table[["path"]].assign(label="mauve").to_csv(tmp_path / "foreign.csv", index=False)
+    table[["path"]].assign(label="").to_csv(tmp_path / "none.csv", index=False)
+    (tmp_path / "names.txt").write_text("red\ngreen\nblue\n")
+    start = ("tune", tmp_path / "train.csv", "--model", tiny_clip_dir, "--tuner", "zero-shot")
+    start += ("--label-column", "species", "--class-names", tmp_path / "names.txt")
+
+    def accuracy(test, out):
+        told = run(*start, "-o", tmp_path / out, "--test", tmp_path / test, "--json").stdout
+        return {row["class"]: row["n"] for row in json.loads(told)["test"]["per_class"]}
+
+    assert accuracy("test.csv", "a") == {"red": 2, "green": 2, "blue": 2}
+    assert accuracy("both.csv", "b") == {"red": 6, "green": 0, "blue": 0}
+    for test, message in (("foreign.csv", "mauve"), ("none.csv", "nothing to evaluate on")):
+        words = [str(word) for word in (*start, "-o", tmp_path / "c", "--test", tmp_path / test)]
+        assert message in str(CliRunner().invoke(app, words).exception)
+        assert not (tmp_path / "c").exists()
+
+
 def test_a_config_file_takes_the_names_of_flags_and_a_single_value(tmp_path):
     config = tmp_path / "c.yaml"
     config.write_text(f"write-baseline: {tmp_path / 'b.csv'}\nparam: epochs=2\nseed: 7\n")

@@ -31,12 +31,28 @@ def evaluate(tuner: AbstractTuner, images: LabeledImages) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If the data has classes that the classifier does not know.
+        If the data has no label, or classes that the classifier does not know.
     """
-    labels = true_labels(tuner.class_names_, images)
+    labels = check_evaluable(tuner.class_names_, images)
     labeled = np.flatnonzero(images.given_labels >= 0)
     probabilities = tuner.predict_proba(images.subset(labeled))
     return classification_metrics(probabilities, labels[labeled], tuner.class_names_)
+
+
+def check_evaluable(class_names: tuple[str, ...], images: LabeledImages) -> IntArray:
+    """`true_labels` of images of which at least one has a label.
+
+    Raises
+    ------
+    InputError
+        If none has, or the data has classes that the classifier does not know.
+    """
+    if not images.labeled.any():
+        raise InputError(
+            "no image of the data has a label, so there is nothing to evaluate on; a table may "
+            "need --label-column"
+        )
+    return true_labels(class_names, images)
 
 
 def true_labels(class_names: tuple[str, ...], images: LabeledImages) -> IntArray:

@@ -183,13 +183,56 @@ def read_images(
         split=split,
         offline=offline,
     )
+    describe(images)
+    return images
+
+
+def read_test(
+    test: str,
+    data: str,
+    images: Any,
+    image_column: str | None,
+    label_column: str | None,
+    class_names: str | None,
+    *,
+    offline: bool = False,
+) -> Any:
+    """Load the data set of `--test`; if it is that of the training, its test split.
+
+    A column with a usual name goes before `label_column`, in which the labels of the training may
+    be noisy ones beside the true ones.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or a classifier of the training's `images` cannot be measured on it.
+    """
+    from ..bench.evaluate import check_evaluable
+    from ..data import load_images
+
+    options: dict[str, Any] = {"image_column": image_column, "class_names": class_names}
+    options |= {"split": "test" if test == data else None, "offline": offline}
+    problems: list[InputError] = []
+    for column in dict.fromkeys((None, label_column)):
+        try:
+            found = load_images(test, label_column=column, **options)
+            check_evaluable(images.class_names, found)
+        except InputError as error:
+            problems.append(error)
+        else:
+            describe(found)
+            return found
+    raise problems[0]
+
+
+def describe(images: Any) -> None:
+    """Say how images were read."""
     say(f"{len(images):,} images, {len(images.class_names)} classes. {images.rule}")
     counts = list(images.class_counts().items())
     shown = ", ".join(f"{name} {n:,}" for name, n in counts[:12])
     say(f"given labels: {shown}{', …' if len(counts) > 12 else ''}")
     for note in images.notes:
         say(f"note: {note}")
-    return images
 
 
 def absolute(path: str) -> str:
