@@ -1,4 +1,6 @@
+import os
 import pickle
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -70,6 +72,27 @@ def test_pandas_categories_give_the_order(tmp_path):
     frame = pd.DataFrame({"image": ["a.png", "b.png"], "label": labels})
     frame.to_parquet(tmp_path / "t.parquet")
     assert load_images(tmp_path / "t.parquet").class_names == ("y", "never", "x")
+
+
+def test_categories_are_cleaned_as_names_are(tmp_path):
+    """White space made a class that no label is of, and a missing label the class ""."""
+    names = ["dog ", "", "nan", "dog", "cat"]
+    frame = pd.DataFrame({"image": list("abcde"), "label": pd.Categorical(names, names)})
+    frame.to_parquet(tmp_path / "t.parquet")
+    images = load_images(tmp_path / "t.parquet")
+    assert images.class_names == ("dog", "cat")
+    assert images.given_labels.tolist() == [0, -1, -1, 0, 1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts the entries of /proc/self/fd")
+def test_many_shards_do_not_use_up_the_open_files(tmp_path):
+    for shard in range(5):
+        columns = {"image": structs(2), "label": ["x", "y"]}
+        write_parquet(tmp_path / f"train-{shard:05d}-of-00005.parquet", columns)
+    images = load_images(tmp_path)
+    before = set(os.listdir("/proc/self/fd"))
+    assert [value(images, i) for i in range(10)] == [0, 1] * 5
+    assert set(os.listdir("/proc/self/fd")) == before
 
 
 def test_paths_and_mixed_structs(tmp_path):

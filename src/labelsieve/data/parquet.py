@@ -11,9 +11,10 @@ from typing import Any
 import pyarrow as pa
 
 from ..core.exceptions import InputError
-from .class_names import ClassSpec, read_classes_json
+from .class_names import ClassSpec, clean_name, read_classes_json
 from .columns import choose_columns
 from .folders import choose_split, split_name
+from .labels import MISSING
 from .listing import Listing, ReadOptions
 from .sources import FileSource, ImageSource, ParquetSource, with_parquet
 from .tables import table_rule
@@ -160,6 +161,9 @@ def _labels(paths: Sequence[Path | str], column: str) -> tuple[Any, tuple[str, .
         kind = values.type.value_type
         if pa.types.is_string(kind) or pa.types.is_large_string(kind):
             chunks = values.unify_dictionaries().chunks
-            names = tuple(chunks[0].dictionary.to_pylist()) if chunks else None
+            found = map(
+                clean_name, filter(None, chunks[0].dictionary.to_pylist() if chunks else ())
+            )
+            names = tuple(dict.fromkeys(name for name in found if name not in MISSING))
         values = values.cast(kind)
     return values.to_pandas(integer_object_nulls=True).to_numpy(dtype=object), names

@@ -62,7 +62,9 @@ def _csv_columns(path: Path) -> dict[str, np.ndarray[Any, Any]]:
             if header is None:
                 raise InputError(f"{path}: the table is empty; no header and no rows")
             rows = [_fit(row, len(header), path, reader.line_num) for row in reader if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 ({error}); save it again as UTF-8") from error
+    except (OSError, csv.Error) as error:
         raise InputError(f"cannot read {path} as a table: {error}") from error
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated:
