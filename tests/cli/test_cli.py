@@ -130,6 +130,22 @@ def test_a_test_set_is_read_and_checked_before_the_training(photos, tmp_path, ti
         assert not (tmp_path / "c").exists()
 
 
+def test_images_that_cannot_be_read_are_told_with_the_reason(tmp_path, tiny_clip_dir, caplog):
+    """A table whose paths lead nowhere is the commonest slip."""
+    table, names = tmp_path / "t.csv", ("red", "green", "blue")
+    table.write_text("label, image\n" + "".join(f"{name}, {name}.png\n" for name in names))
+    start = ("--model", tiny_clip_dir, "--tuner", "zero-shot")
+    result = CliRunner().invoke(app, [*map(str, ("scan", table, "-o", tmp_path / "o", *start))])
+    why = "3 of 3 images cannot be read, such as ' red.png': file not found"
+    assert why in str(result.exception)
+    photos = write_colour_tree(tmp_path / "photos")
+    (photos / "red" / "broken.png").write_bytes(b"")
+    run("tune", photos, "-o", tmp_path / "m", *start)
+    assert "1 of 43 images cannot be read, such as 'red/broken.png': empty file" in caplog.text
+    run("evaluate", tmp_path / "m", photos)
+    assert "1 images that cannot be read count as wrong" in caplog.text
+
+
 def test_a_config_file_takes_the_names_of_flags_and_a_single_value(tmp_path):
     config = tmp_path / "c.yaml"
     config.write_text(f"write-baseline: {tmp_path / 'b.csv'}\nparam: epochs=2\nseed: 7\n")

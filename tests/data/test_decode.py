@@ -110,6 +110,7 @@ def test_other_numbers_are_stretched():
     [
         (b"", "empty file"),
         (b"<html>not an image</html>", "not an image, or of an unknown format"),
+        (b"x", "not an image, or of an unknown format"),
         (b"\x89PNG\r\n\x1a\n", "damaged|not an image"),
         (b"\x00" * 100, "not an image"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),

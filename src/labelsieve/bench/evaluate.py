@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from ..core.validation import IntArray
 from ..data import LabeledImages
 from ..tuners import AbstractTuner
 from .metrics import classification_metrics
+
+log = logging.getLogger(__name__)
 
 
 def evaluate(tuner: AbstractTuner, images: LabeledImages) -> dict[str, Any]:
@@ -36,6 +39,9 @@ def evaluate(tuner: AbstractTuner, images: LabeledImages) -> dict[str, Any]:
     labels = check_evaluable(tuner.class_names_, images)
     labeled = np.flatnonzero(images.given_labels >= 0)
     probabilities = tuner.predict_proba(images.subset(labeled))
+    unreadable = int(np.isnan(probabilities[:, 0]).sum())
+    if unreadable:
+        log.warning("%d images that cannot be read count as wrong", unreadable)
     return classification_metrics(probabilities, labels[labeled], tuner.class_names_)
 
 

@@ -88,9 +88,11 @@ def _open(data: bytes) -> Image.Image:
     prefix = data[:16]
     for name in FORMATS:
         factory, accept = Image.OPEN.get(name, (None, None))
-        if factory is None or (accept is not None and accept(prefix) is not True):
+        if factory is None:
             continue
         try:
+            if accept is not None and accept(prefix) is not True:
+                continue
             return factory(BytesIO(data), "")
         except (SyntaxError, IndexError, TypeError, struct.error):
             continue
