@@ -88,7 +88,13 @@ def read_dataset(dataset: Any, options: ReadOptions, *, where: str = "the data s
     if not isinstance(dataset, datasets.Dataset):
         raise InputError(f"{where}: a {type(dataset).__name__} cannot be listed; give a Dataset")
     image, label = _columns(dataset, datasets, options, where)
-    stored = dataset.with_format(None).cast_column(image, datasets.Image(decode=False))
+    try:
+        stored = dataset.with_format(None).cast_column(image, datasets.Image(decode=False))
+    except Exception as error:  # of pyarrow or of `datasets`, by the type of the column
+        raise InputError(
+            f"{where}: column {image!r} of type {dataset.features[image]} holds no images; name "
+            "another with --image-column (image_column=...)"
+        ) from error
     has_ids = "id" in dataset.column_names and "id" not in (image, label)
     return Listing(
         file_names=_file_names(stored, image),
