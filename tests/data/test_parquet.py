@@ -130,6 +130,16 @@ def test_columns_of_bytes(tmp_path):
     assert [value(images, 0), value(images, 1)] == [3, 4]
 
 
+@pytest.mark.parametrize("image", [pa.array([png(3), png(4)], pa.binary()), structs(2)])
+def test_a_damaged_shard_is_named(tmp_path, image):
+    for shard in range(2):
+        path = tmp_path / f"train-{shard:05d}-of-00002.parquet"
+        write_parquet(path, {"image": image, "label": ["x", "y"]})
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(InputError, match=r"cannot read .*train-0000\d-of-00002"):
+        load_images(tmp_path)
+
+
 def test_row_groups_threads_and_pickle(tmp_path):
     columns = {"image": structs(50), "label": ["x", "y"] * 25}
     path = write_parquet(tmp_path / "t.parquet", columns, row_group_size=7)

@@ -13,7 +13,7 @@ import pytest
 
 from labelsieve.core.exceptions import InputError
 from labelsieve.data import load_images
-from labelsieve.detectors import DETECTORS
+from labelsieve.detectors import DETECTORS, LabelIssues
 from labelsieve.sieve import LabelSieve, scan
 from labelsieve.sieve.predict import predict_file
 from labelsieve.sieve.reopen import images_of_scan
@@ -199,6 +199,10 @@ def test_images_of_a_scan_are_found_again(images, tmp_path, tiny_backbone):
     assert again.ids.tolist() == images.ids.tolist()
     next((tmp_path / "photos" / "red").glob("*.png")).unlink()
     assert images_of_scan(out)[1].endswith("has changed since the scan")
+    (out / "issues.parquet").write_bytes((out / "issues.parquet").read_bytes()[:-9])
+    for read in (images_of_scan, LabelIssues.load):
+        with pytest.raises(InputError, match=r"cannot read .*issues\.parquet as parquet"):
+            read(out)
 
 
 def test_images_are_not_looked_for_in_the_current_folder(

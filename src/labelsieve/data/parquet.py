@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,14 +102,19 @@ def class_features(schema: pa.Schema) -> dict[str, str | tuple[str, ...]]:
 
 
 def _schema(path: Path | str) -> pa.Schema:
+    return _ask(path, lambda file: file.schema_arrow)
+
+
+def _ask(path: Path | str, question: Callable[[Any], Any]) -> Any:
+    """What the end of a file says."""
     try:
-        return with_parquet(path, lambda file: file.schema_arrow)
+        return with_parquet(path, question)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"cannot read {path} as parquet: {error}") from error
 
 
 def _n_rows(paths: Sequence[Path | str]) -> int:
-    return sum(with_parquet(path, lambda file: file.metadata.num_rows) for path in paths)
+    return sum(_ask(path, lambda file: file.metadata.num_rows) for path in paths)
 
 
 def _read(paths: Sequence[Path | str], column: str) -> pa.ChunkedArray:
