@@ -11,11 +11,13 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from labelsieve.cli.common import parse_params
+from labelsieve.cli.common import absolute, lasting, parse_params
 from labelsieve.cli.main import app
+from labelsieve.cli.main import run as main
 from labelsieve.core.exceptions import InputError
 from labelsieve.data import NOISE
 from labelsieve.detectors import DETECTORS
+from labelsieve.sieve.reopen import images_of_scan
 from labelsieve.tuners import TUNERS
 from labelsieve.visual_tuning import VISUAL_TUNINGS
 from problems import write_colour_tree
@@ -104,6 +106,94 @@ def test_tune_and_config_file(photos, tmp_path, tiny_clip_dir):
     assert "modle" in failed.stderr
 
 
+def test_a_test_set_is_read_and_checked_before_the_training(photos, tmp_path, tiny_clip_dir):
+    rows = [(str(path), path.parent.name) for path in sorted(photos.glob("*/*.png"))]
+    table = pd.DataFrame(rows, columns=["path", "species"])
+    table.to_csv(tmp_path / "train.csv", index=False)
+    table[::7].to_csv(tmp_path / "test.csv", index=False)
+    table[::7].assign(label="red", truth="x").to_csv(tmp_path / "both.csv", index=False)
+    table[["path"]].assign(label="mauve").to_csv(tmp_path / "foreign.csv", index=False)
+    table[["path"]].assign(label="").to_csv(tmp_path / "none.csv", index=False)
+    (tmp_path / "names.txt").write_text("red\ngreen\nblue\n")
+    start = ("tune", tmp_path / "train.csv", "--model", tiny_clip_dir, "--tuner", "zero-shot")
+    start += ("--label-column", "species", "--class-names", tmp_path / "names.txt")
+
+    def accuracy(test, out):
+        told = run(*start, "-o", tmp_path / out, "--test", tmp_path / test, "--json").stdout
+        return {row["class"]: row["n"] for row in json.loads(told)["test"]["per_class"]}
+
+    assert accuracy("test.csv", "a") == {"red": 2, "green": 2, "blue": 2}
+    assert accuracy("both.csv", "b") == {"red": 6, "green": 0, "blue": 0}
+    for test, message in (("foreign.csv", "mauve"), ("none.csv", "nothing to evaluate on")):
+        words = [str(word) for word in (*start, "-o", tmp_path / "c", "--test", tmp_path / test)]
+        assert message in str(CliRunner().invoke(app, words).exception)
+        assert not (tmp_path / "c").exists()
+
+
+def test_images_that_cannot_be_read_are_told_with_the_reason(tmp_path, tiny_clip_dir, caplog):
+    """A table whose paths lead nowhere is the commonest slip."""
+    table, names = tmp_path / "t.csv", ("red", "green", "blue")
+    table.write_text("label, image\n" + "".join(f"{name}, {name}.png\n" for name in names))
+    start = ("--model", tiny_clip_dir, "--tuner", "zero-shot")
+    result = CliRunner().invoke(app, [*map(str, ("scan", table, "-o", tmp_path / "o", *start))])
+    why = "3 of 3 images cannot be read, such as ' red.png': file not found"
+    assert why in str(result.exception)
+    photos = write_colour_tree(tmp_path / "photos")
+    (photos / "red" / "broken.png").write_bytes(b"")
+    run("tune", photos, "-o", tmp_path / "m", *start)
+    assert "1 of 43 images cannot be read, such as 'red/broken.png': empty file" in caplog.text
+    run("evaluate", tmp_path / "m", photos)
+    assert "1 images that cannot be read count as wrong" in caplog.text
+
+
+def test_a_config_file_takes_the_names_of_flags_and_a_single_value(tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text(f"write-baseline: {tmp_path / 'b.csv'}\nparam: epochs=2\nseed: 7\n")
+    context = (
+        get_command(app)
+        .commands["scan"]
+        .make_context("scan", ["d", "-o", "o", "--config", str(config)])
+    )
+    assert context.params["new_baseline"] == tmp_path / "b.csv"
+    assert list(context.params["param"]) == ["epochs=2"]
+    assert context.params["seed"] == 7
+
+
+def test_a_linked_table_is_found_again(photos, tmp_path, tiny_clip_dir, monkeypatch):
+    """A table in the hub's cache is a link to a file without an ending."""
+    rows = [(path.read_bytes(), path.parent.name) for path in sorted(photos.glob("*/*.png"))]
+    table = pd.DataFrame(rows, columns=["image", "label"])
+    table.to_parquet(tmp_path / "blob.parquet")
+    (tmp_path / "blob.parquet").rename(tmp_path / "0a1b")
+    (tmp_path / "train.parquet").symlink_to("0a1b")
+    monkeypatch.chdir(tmp_path)
+    cheap = ("--model", tiny_clip_dir, "--detector", "label-match", "--tuner", "zero-shot")
+    run("scan", "train.parquet", "-o", "out", *cheap)
+    found, problem = images_of_scan(tmp_path / "out")
+    assert problem is None
+    assert found.read_bytes(3) == rows[3][0]
+
+
+def test_where_data_are_is_recorded_for_any_folder(tmp_path, monkeypatch):
+    (tmp_path / "names.json").write_text("[]")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert lasting("names.json") == str(tmp_path / "names.json")
+    assert lasting("~/names.json") == absolute("~/names.json") == str(tmp_path / "names.json")
+    assert lasting("s-{0..3}.tar") == str(tmp_path / "s-{0..3}.tar")
+    for other in ("s3://bucket/s-{0..3}.tar", "https://host/t.csv", "owner/name"):
+        assert lasting(other) == other
+
+
+def test_quiet_says_only_what_failed(photos, tmp_path):
+    (photos / "red" / "notes.txt").write_text("no image")
+    loud = run("noise", photos, "-o", tmp_path / "a").stderr
+    assert "42 images, 3 classes" in loud
+    assert "note: 1 files without an image extension were skipped" in loud
+    assert run("noise", photos, "-o", tmp_path / "b", "-q").stderr == ""
+    assert run("noise", photos, "-o", tmp_path / "c", "--verbose").stderr == loud
+
+
 def test_noise_is_readable_again(photos, tmp_path):
     arguments = ("--kind", "pair-flip", "--rate", 0.25, "--seed", 3, "--json")
     result = run("noise", photos, "-o", tmp_path / "noisy", *arguments)
@@ -138,6 +228,20 @@ def test_errors_end_with_status_2_and_say_what_to_do(tmp_path):
     write_colour_tree(tmp_path / "photos")
     message = fails("scan", tmp_path / "photos", "-o", tmp_path / "o", "--model", "openai/nothing")
     assert "mini-glyph" in message
+
+
+def test_a_place_that_cannot_be_written_ends_with_status_2(photos, tmp_path, monkeypatch, capsys):
+    """Status 1 would read as "too many issues", and a traceback says nothing of what to do."""
+    (tmp_path / "file").write_text("")
+    words = ["labelsieve", "noise", photos, "-o", tmp_path / "file" / "noisy"]
+    monkeypatch.setattr("sys.argv", [str(word) for word in words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert "error: [Errno" in said
+    assert str(tmp_path / "file") in said
+    assert "see whether there is room and the place can be read and written" in said
 
 
 def test_parameters_are_read_as_values():

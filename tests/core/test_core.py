@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from labelsieve.core.device import resolve_device, resolve_dtype
 from labelsieve.core.exceptions import InputError, gather
@@ -66,13 +67,20 @@ def test_an_atomic_folder_is_new_or_replaces_the_whole_old_one(tmp_path):
     assert [p.name for p in target.parent.iterdir()] == ["b"]
 
 
-def test_files_round_trip_and_damage_is_said(tmp_path):
+def full_disk(tensors, path):
+    raise SafetensorError("Error while serializing: I/O error: No space left on device")
+
+
+def test_files_round_trip_and_damage_is_said(tmp_path, monkeypatch):
     tensors = {"a": torch.arange(6.0).reshape(2, 3).T}
     save_tensors(tmp_path / "t.safetensors", tensors)
     assert torch.equal(load_tensors(tmp_path / "t.safetensors")["a"], tensors["a"])
     (tmp_path / "t.safetensors").write_bytes(b"\x01")
     with pytest.raises(InputError, match="as safetensors"):
         load_tensors(tmp_path / "t.safetensors")
+    monkeypatch.setattr("safetensors.torch.save_file", full_disk)
+    with pytest.raises(OSError, match=r"cannot write .*t\.safetensors.*No space left"):
+        save_tensors(tmp_path / "t.safetensors", tensors)
     (tmp_path / "b.json").write_text("{")
     with pytest.raises(InputError, match="as JSON"):
         read_json(tmp_path / "b.json")

@@ -1,4 +1,6 @@
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -55,6 +57,23 @@ def test_palette_transparency_is_composited_on_white(transparency):
     assert pixels(encode(image, transparency=transparency)) == [[255, 255, 255], [40, 50, 60]]
 
 
+def test_photos_of_telephones_are_opened_by_a_further_package(monkeypatch):
+    """Pillow does not look for it, and nobody could register it from the command line."""
+    data = b"\0\0\0\x1cftypheic\0\0\0\0"
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(UnreadableImageError, match="a HEIC image: pip install pillow-heif"):
+        decode(data)
+    opened = []
+
+    def open_heif(file, name):
+        opened.append(file.read())
+        return Image.new("RGB", (1, 1), (7, 8, 9))
+
+    monkeypatch.setitem(sys.modules, "pillow_heif", SimpleNamespace(HeifImageFile=open_heif))
+    assert pixels(data) == [[7, 8, 9]]
+    assert opened == [data]
+
+
 def test_first_frame_of_an_animation():
     frames = [Image.new("RGB", (2, 2), colour) for colour in ("red", "blue")]
     data = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
@@ -91,6 +110,7 @@ def test_other_numbers_are_stretched():
     [
         (b"", "empty file"),
         (b"<html>not an image</html>", "not an image, or of an unknown format"),
+        (b"x", "not an image, or of an unknown format"),
         (b"\x89PNG\r\n\x1a\n", "damaged|not an image"),
         (b"\x00" * 100, "not an image"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),

@@ -64,6 +64,9 @@ def test_bad_columns_and_splits(dataset):
         load_images(dataset.remove_columns("label"))
     with pytest.raises(InputError, match="the data have no splits; leave out split='test'"):
         load_images(dataset, split="test")
+    numbered = dataset.add_column("n", [1, 2, 3, 4])
+    with pytest.raises(InputError, match=r"column 'n' of type .*int64.* holds no images; name"):
+        load_images(numbered, image_column="n")
 
 
 def test_hub_id_offline(monkeypatch):

@@ -1,4 +1,6 @@
+import os
 import pickle
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -72,6 +74,27 @@ def test_pandas_categories_give_the_order(tmp_path):
     assert load_images(tmp_path / "t.parquet").class_names == ("y", "never", "x")
 
 
+def test_categories_are_cleaned_as_names_are(tmp_path):
+    """White space made a class that no label is of, and a missing label the class ""."""
+    names = ["dog ", "", "nan", "dog", "cat"]
+    frame = pd.DataFrame({"image": list("abcde"), "label": pd.Categorical(names, names)})
+    frame.to_parquet(tmp_path / "t.parquet")
+    images = load_images(tmp_path / "t.parquet")
+    assert images.class_names == ("dog", "cat")
+    assert images.given_labels.tolist() == [0, -1, -1, 0, 1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts the entries of /proc/self/fd")
+def test_many_shards_do_not_use_up_the_open_files(tmp_path):
+    for shard in range(5):
+        columns = {"image": structs(2), "label": ["x", "y"]}
+        write_parquet(tmp_path / f"train-{shard:05d}-of-00005.parquet", columns)
+    images = load_images(tmp_path)
+    before = set(os.listdir("/proc/self/fd"))
+    assert [value(images, i) for i in range(10)] == [0, 1] * 5
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
 def test_paths_and_mixed_structs(tmp_path):
     write_tree(tmp_path, ["a.png", "sub/b.png"])
     rows = [
@@ -105,6 +128,16 @@ def test_columns_of_bytes(tmp_path):
     images = load_images(write_parquet(tmp_path / "t.parquet", columns))
     assert images.ids.tolist() == ["row-000000", "row-000001"]
     assert [value(images, 0), value(images, 1)] == [3, 4]
+
+
+@pytest.mark.parametrize("image", [pa.array([png(3), png(4)], pa.binary()), structs(2)])
+def test_a_damaged_shard_is_named(tmp_path, image):
+    for shard in range(2):
+        path = tmp_path / f"train-{shard:05d}-of-00002.parquet"
+        write_parquet(path, {"image": image, "label": ["x", "y"]})
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(InputError, match=r"cannot read .*train-0000\d-of-00002"):
+        load_images(tmp_path)
 
 
 def test_row_groups_threads_and_pickle(tmp_path):

@@ -66,6 +66,16 @@ def test_a_folder_or_a_pipe_is_unreadable(tmp_path):
         images.read_bytes(0)
 
 
+def test_a_local_table_of_urls(tmp_path):
+    outside = tmp_path / "outside.png"
+    outside.write_bytes(png(9))
+    path = table(tmp_path / "t", f"image,label\n{outside.as_uri()},x\na.png,y\n")
+    images = load_images(path)
+    assert images.read_bytes(0) == png(9)
+    assert images.location(0) is None
+    assert images.location(1) == str(path.parent / "a.png")
+
+
 def test_columns_can_be_named(tmp_path):
     path = table(tmp_path, "where,species\na.png,cat\nc.png,dog\n", "t.csv")
     images = load_images(path, image_column="where", label_column="species")
@@ -112,7 +122,7 @@ def test_bad_tables(tmp_path, name, text, message):
 def test_a_table_that_is_not_text(tmp_path):
     path = tmp_path / "t.csv"
     path.write_bytes(b"image,label\n\xff\xfe,x\n")
-    with pytest.raises(InputError, match=r"cannot read .* as a table: 'utf-8'"):
+    with pytest.raises(InputError, match=r"t\.csv is not UTF-8 \('utf-8' .*; save it again as"):
         load_images(path)
 
 

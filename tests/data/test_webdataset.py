@@ -49,6 +49,26 @@ def test_samples_of_two_shards_in_order(tmp_path: Path):
         assert images.subset([2]).read_bytes(0) == png(4)
 
 
+def test_what_macos_adds_is_no_sample_and_the_plain_ending_is_the_image(tmp_path: Path):
+    members = [
+        ("README", b"of 2020"),
+        ("x/._a.depth.png", b"attributes"),
+        ("x/a.depth.png", png(9)),
+        ("x/._a.jpg", b"attributes"),
+        ("x/a.jpg", png(1)),
+        ("x/._a.cls", b"attributes"),
+        ("x/a.cls", b"dog"),
+        ("._b.png", b"attributes"),
+        ("b.png", png(2)),
+        ("b.cls", b"cat"),
+    ]
+    images = load_images(write(tmp_path / "a.tar", members))
+    assert images.ids.tolist() == ["x/a", "b"]
+    assert images.file_names.tolist() == ["x/a.jpg", "b.png"]
+    assert images.given_labels.tolist() == [1, 0]
+    assert [images.read_bytes(i) for i in range(2)] == [png(1), png(2)]
+
+
 def test_labels_as_integers_json_and_missing(tmp_path: Path):
     (tmp_path / "classes.json").write_text(json.dumps(["cat", "dog"]))
     members = [

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from labelsieve.core.exceptions import InputError
+from labelsieve.core.exceptions import InputError, UnreadableImageError
 from labelsieve.data import load_images
 from labelsieve.detectors.issues import build_issues
 from labelsieve.export import EXPORTS, export_folder
@@ -201,12 +201,11 @@ def test_label_studio_answers_come_back_as_decisions(hostile, tmp_path):
     assert set(held.action[rows]) == {"relabel"}
 
 
-@pytest.mark.parametrize("embed", [True, False])
-def test_hf_round_trip(embed, hostile, tmp_path):
+def test_hf_round_trip(hostile, tmp_path):
     from datasets import load_from_disk
 
     out, table, images = hostile
-    export_folder(out, tmp_path / "x", format="hf", options={"embed": embed})
+    export_folder(out, tmp_path / "x", format="hf")
     found = load_from_disk(str(tmp_path / "x"))
     assert found.features["label"].names == list(images.class_names)
     for name in ("id", "is_label_issue", "action", "suggested_label", "predicted_label"):
@@ -218,6 +217,26 @@ def test_hf_round_trip(embed, hostile, tmp_path):
     assert again.ids.tolist() == images.ids.tolist()
     np.testing.assert_array_equal(again.given_labels, images.given_labels)
     assert [again.read_bytes(i) for i in range(24)] == [images.read_bytes(i) for i in range(24)]
+
+
+@pytest.mark.parametrize("name", ["hf", "fiftyone", "label-studio"])
+def test_a_file_that_is_gone_costs_its_row_an_image_and_no_more(name, hostile, tmp_path):
+    out, table, images = hostile
+    Path(images.location(1)).unlink()  # a label issue
+    export_folder(out, tmp_path / "x", format=name)
+    if name == "hf":
+        again = load_images(tmp_path / "x")
+        assert again.ids.tolist() == images.ids.tolist()
+        with pytest.raises(UnreadableImageError, match="no image given"):
+            again.read_bytes(1)
+        assert again.read_bytes(2) == images.read_bytes(2)
+    elif name == "fiftyone":
+        files = json.loads((tmp_path / "x" / "data.json").read_text())
+        assert set(files) == {f"{row:08d}" for row in range(24) if row != 1}
+    else:
+        tasks = json.loads((tmp_path / "x" / "tasks.json").read_text())
+        assert table["id"][4] in {task["data"]["labelsieve_id"] for task in tasks}
+        assert table["id"][1] not in {task["data"]["labelsieve_id"] for task in tasks}
 
 
 @pytest.mark.parametrize("name", ["fiftyone", "label-studio"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 
 from browser import NEEDS_BROWSER
@@ -57,6 +58,19 @@ def test_filters_search_and_order(scan_folder, drawn_images, open_page):
     assert page.locator("#grid .file").first.inner_text() == "photos/95.png"
     page.locator("#action").select_option("relabel")
     assert cards(page).count() == 20
+
+
+def test_a_model_that_is_sure_of_the_given_label_is_not_sure_of_the_suggestion(
+    scan_folder, drawn_images, open_page
+):
+    issues = pd.read_parquet(scan_folder / "issues.parquet")
+    issues.loc[50, ["predicted_label", "action"]] = [issues["given_label"][50], "review"]
+    issues.loc[50, "p_predicted"] = 0.999
+    issues.to_parquet(scan_folder / "issues.parquet")
+    page = open_page(write_report(scan_folder, images=drawn_images(100)))
+    page.locator("#order").select_option("sure")
+    files = page.locator("#grid .file").all_inner_texts()
+    assert (files[0], files[-1]) == ("photos/0.png", "photos/50.png")
 
 
 def test_detail_sorting_and_matrix_views(scan_folder, drawn_images, open_page):

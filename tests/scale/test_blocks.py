@@ -316,6 +316,28 @@ def test_a_budget_counts_what_the_streamed_rows_should_hold(tmp_path: Path, here
     assert 0 < sieve.summary_["self_check"]["n_flipped"] <= 0.1 * 250 + 10
 
 
+def test_an_empty_shard_is_no_trouble(tmp_path: Path, here):
+    data = tmp_path / "s"
+    shards(data)
+    write_tar(data / "digits-0000-empty.tar", [])
+    sieve = LabelSieve("mini-glyph", detector="label-match", tuner="zero-shot")
+    scan_on_ray(
+        str(data), tmp_path / "o", sieve, fit_rows=50,
+        finish=lambda folder, found: write_report(folder, images=found),
+    )  # fmt: skip
+    table = pd.read_parquet(tmp_path / "o" / "issues.parquet")
+    assert table["id"].tolist() == [f"{row:07d}" for row in range(90)]
+    assert table["label_score"].notna().all()
+
+
+def test_other_class_names_are_another_plan(tmp_path: Path):
+    """Blocks hold labels as names: the old ones would be no class, and silently no label."""
+    images = load_images(write_tree(tmp_path / "tree", digits(20)))
+    renamed = images.with_labels(images.given_labels, [f"a {name}" for name in images.class_names])
+    digests = {plan_digest(blocks_of_images(one, 10)) for one in (images, renamed)}
+    assert len(digests) == 2
+
+
 def test_decisions_of_a_streamed_scan_are_refused_with_a_way_out(tmp_path: Path, here):
     data = tmp_path / "s"
     shards(data)

@@ -285,6 +285,7 @@ def test_embedded_images_with_hostile_names_and_labels(tmp_path):
 def test_unreadable_and_unlabeled_rows_stay(tmp_path):
     root = write_colour_tree(tmp_path / "photos", per_class=5)
     (root / "red" / "broken.png").write_bytes(b"no image")
+    (root / "red" / "gone.png").symlink_to(tmp_path / "nowhere.png")
     (root / "loose.png").write_bytes(png())
     images = pretend_scan(root, tmp_path / "out")
     decisions = decide(tmp_path / "d.csv", ("loose.png", "relabel", "red", ""))

@@ -13,7 +13,7 @@ import pytest
 
 from labelsieve.core.exceptions import InputError
 from labelsieve.data import load_images
-from labelsieve.detectors import DETECTORS
+from labelsieve.detectors import DETECTORS, LabelIssues
 from labelsieve.sieve import LabelSieve, scan
 from labelsieve.sieve.predict import predict_file
 from labelsieve.sieve.reopen import images_of_scan
@@ -37,7 +37,7 @@ def images(tmp_path):
     return load_images(write_colour_tree(tmp_path / "photos"))
 
 
-def test_all_files_agree(images, tmp_path, tiny_backbone):
+def test_all_files_agree(images, tmp_path, tiny_backbone, tiny_clip_dir):
     result = scan(images, tmp_path / "out", LabelSieve(tiny_backbone), command="typed")
     out = result.folder
     assert {p.name for p in out.iterdir()} == FILES
@@ -56,6 +56,7 @@ def test_all_files_agree(images, tmp_path, tiny_backbone):
     assert run["command"] == "typed"
     assert run["seed"] == 0
     assert run["model"]["id"] == tiny_backbone.model_id
+    assert run["config"]["model"] == str(tiny_clip_dir)  # by its name alone no scan can repeat it
 
 
 @pytest.mark.parametrize("detector", DETECTORS.names())
@@ -192,6 +193,13 @@ def test_predictions_of_unlabeled_images(images, tmp_path, tiny_backbone):
     assert table["predicted_label"].isna().tolist() == [False, True]
     with pytest.raises(InputError, match="add --force"):
         predict_file(out, str(flat), tmp_path / "p.parquet")
+    (tmp_path / "new" / "2024").mkdir(parents=True)  # one folder, which is no class
+    (tmp_path / "new" / "2024" / "one.png").write_bytes(png())
+    assert predict_file(out, str(tmp_path / "new"), tmp_path / "q.parquet") == (1, 0)
+    (tmp_path / "t.csv").write_text("image,class,category\nflat/one.png,0.5,x\n")
+    assert predict_file(out, str(tmp_path / "t.csv"), tmp_path / "r.parquet") == (1, 0)
+    same = [pd.read_parquet(tmp_path / f"{name}.parquet").iloc[0, 2:].tolist() for name in "pqr"]
+    assert same[0] == same[1] == same[2]
 
 
 def test_images_of_a_scan_are_found_again(images, tmp_path, tiny_backbone):
@@ -204,6 +212,20 @@ def test_images_of_a_scan_are_found_again(images, tmp_path, tiny_backbone):
     assert again.ids.tolist() == images.ids.tolist()
     next((tmp_path / "photos" / "red").glob("*.png")).unlink()
     assert images_of_scan(out)[1].endswith("has changed since the scan")
+    (out / "issues.parquet").write_bytes((out / "issues.parquet").read_bytes()[:-9])
+    for read in (images_of_scan, LabelIssues.load):
+        with pytest.raises(InputError, match=r"cannot read .*issues\.parquet as parquet"):
+            read(out)
+
+
+def test_images_are_not_looked_for_in_the_current_folder(
+    images, tmp_path, tiny_backbone, monkeypatch
+):
+    out = scan(images, tmp_path / "out", LabelSieve(tiny_backbone, tuner="zero-shot")).folder
+    monkeypatch.chdir(tmp_path / "photos")
+    assert images_of_scan(out) == (None, "run.json does not say where the images are")
+    with pytest.raises(InputError, match="data is empty; give the path"):
+        load_images("")
 
 
 def test_tune_writes_a_classifier_once(images, tmp_path, tiny_backbone):

@@ -3,7 +3,11 @@
 import numpy as np
 import pytest
 
+from labelsieve.core.exceptions import InputError
+from labelsieve.data import load_images
+from labelsieve.sieve import LabelSieve, scan
 from labelsieve.sieve.self_check import flip_labels, wilson_interval
+from problems import write_colour_tree
 
 
 def test_the_rate_is_exact_and_the_rest_stays():
@@ -26,6 +30,26 @@ def test_flips_follow_the_noise_matrix():
     share = moved / moved.sum(axis=1, keepdims=True)
     expected = [[0, 0.75, 0.25], [0.5, 0, 0.5], [0.5, 0.5, 0]]  # evenly where nothing is known
     assert share == pytest.approx(np.array(expected), abs=0.03)
+
+
+def test_labels_of_unreadable_images_are_not_flipped(tmp_path, tiny_backbone):
+    """They cannot be found, so they would count as missed."""
+    root = write_colour_tree(tmp_path / "photos")
+    for path in root.glob("*/*[02468].png"):
+        path.write_bytes(b"no image")
+    images = load_images(root)
+    sieve = LabelSieve(tiny_backbone, detector="label-match", tuner="zero-shot").fit(images)
+    n_readable = int(sieve.features_.ok.sum())
+    assert 0 < n_readable < 30
+    assert sieve.rehearse(images, 0.5)["n_flipped"] == round(0.5 * n_readable)
+
+
+@pytest.mark.parametrize("rate", [0, 1, 0.001])
+def test_a_rate_that_flips_nothing_or_all_is_told_before_the_scan(rate, tmp_path):
+    images = load_images(write_colour_tree(tmp_path / "photos"))
+    with pytest.raises(InputError, match=r"flips (0|42) of 42 labels; choose a rate that"):
+        scan(images, tmp_path / "out", LabelSieve("/nowhere"), self_check=rate)
+    assert not (tmp_path / "out").exists()
 
 
 def test_wilson_interval_against_published_values():

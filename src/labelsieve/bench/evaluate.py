@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from ..core.validation import IntArray
 from ..data import LabeledImages
 from ..tuners import AbstractTuner
 from .metrics import classification_metrics
+
+log = logging.getLogger(__name__)
 
 
 def evaluate(tuner: AbstractTuner, images: LabeledImages) -> dict[str, Any]:
@@ -31,17 +34,31 @@ def evaluate(tuner: AbstractTuner, images: LabeledImages) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If the data has classes that the classifier does not know, or no label at all.
+        If the data has no label, or classes that the classifier does not know.
     """
-    labels = true_labels(tuner.class_names_, images)
+    labels = check_evaluable(tuner.class_names_, images)
     labeled = np.flatnonzero(images.given_labels >= 0)
-    if not len(labeled):
+    probabilities = tuner.predict_proba(images.subset(labeled))
+    unreadable = int(np.isnan(probabilities[:, 0]).sum())
+    if unreadable:
+        log.warning("%d images that cannot be read count as wrong", unreadable)
+    return classification_metrics(probabilities, labels[labeled], tuner.class_names_)
+
+
+def check_evaluable(class_names: tuple[str, ...], images: LabeledImages) -> IntArray:
+    """`true_labels` of images of which at least one has a label.
+
+    Raises
+    ------
+    InputError
+        If none has, or the data has classes that the classifier does not know.
+    """
+    if not images.labeled.any():
         raise InputError(
             f"none of the {len(images)} images has a label to compare with; name the column that "
             "holds the true labels (--label-column), or use `labelsieve predict`"
         )
-    probabilities = tuner.predict_proba(images.subset(labeled))
-    return classification_metrics(probabilities, labels[labeled], tuner.class_names_)
+    return true_labels(class_names, images)
 
 
 def true_labels(class_names: tuple[str, ...], images: LabeledImages) -> IntArray:

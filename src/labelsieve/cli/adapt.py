@@ -73,13 +73,7 @@ def command(
         images = common.read_images(data, *columns, split, offline=offline)
         tested = None
         if test is not None:  # before the training, so that a mistake costs no time
-            where = "test" if test == data else None
-            tested = common.read_images(
-                test, image_column, None, class_names, where, offline=offline
-            )
-            from ..bench.evaluate import true_labels
-
-            true_labels(images.class_names, tested)
+            tested = common.read_test(test, data, images, *columns, offline=offline)
         from ..detectors import LabelIssues
         from ..sieve.adapt import DEFAULT, adapt, model_of_scan
 

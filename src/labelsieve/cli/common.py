@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -30,20 +31,31 @@ def _read_config(context: typer.Context, value: Path | None) -> Path | None:
         raise typer.BadParameter(f"cannot read {value}: {error}") from error
     if not isinstance(loaded, dict):
         raise typer.BadParameter(f"{value} must hold a mapping of flag names to values")
-    known = {parameter.name for parameter in context.command.params}
+    known = {
+        flag.removeprefix("--").replace("-", "_"): parameter
+        for parameter in context.command.params
+        for flag in parameter.opts
+        if flag.startswith("--") or flag == parameter.name
+    }
     given = {str(key).replace("-", "_"): item for key, item in loaded.items()}
-    unknown = sorted(set(given) - known)
+    unknown = sorted(set(given) - set(known))
     if unknown:
         raise typer.BadParameter(
             f"{value} names unknown flags: {', '.join(unknown)}; known are "
-            f"{', '.join(sorted(name for name in known if name))}"
+            f"{', '.join(sorted(known))}"
         )
-    context.default_map = {**(context.default_map or {}), **given}
+    defaults = {}
+    for flag, item in given.items():
+        alone = getattr(known[flag], "multiple", False) and not isinstance(item, list)
+        defaults[known[flag].name] = [item] if alone else item
+    context.default_map = {**(context.default_map or {}), **defaults}
     return value
 
 
-def _set_verbosity(value: int) -> int:
-    level = logging.INFO if value > 0 else logging.WARNING
+def _set_verbosity(context: typer.Context, value: int) -> int:
+    # What was typed is looked at first, so `-q` alone comes before this default.
+    usual = logging.ERROR if context.params.get("quiet") else logging.WARNING
+    level = logging.INFO if value > 0 else usual
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
     logging.getLogger("labelsieve").setLevel(level)
     return value
@@ -52,8 +64,6 @@ def _set_verbosity(value: int) -> int:
 def _be_quiet(value: bool) -> bool:
     if value:
         logging.getLogger("labelsieve").setLevel(logging.ERROR)
-        import os
-
         os.environ["TQDM_DISABLE"] = "1"
     return value
 
@@ -148,8 +158,9 @@ def read_cluster(engine: str, address: str | None, workers: int | None) -> Clust
 
 
 def say(text: str) -> None:
-    """A line for the person, on standard error."""
-    typer.echo(text, err=True)
+    """A line for the person, on standard error; not with `--quiet`."""
+    if logging.getLogger("labelsieve").isEnabledFor(logging.WARNING):
+        typer.echo(text, err=True)
 
 
 def read_images(
@@ -172,13 +183,68 @@ def read_images(
         split=split,
         offline=offline,
     )
+    describe(images)
+    return images
+
+
+def read_test(
+    test: str,
+    data: str,
+    images: Any,
+    image_column: str | None,
+    label_column: str | None,
+    class_names: str | None,
+    *,
+    offline: bool = False,
+) -> Any:
+    """Load the data set of `--test`; if it is that of the training, its test split.
+
+    A column with a usual name goes before `label_column`, in which the labels of the training may
+    be noisy ones beside the true ones.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or a classifier of the training's `images` cannot be measured on it.
+    """
+    from ..bench.evaluate import check_evaluable
+    from ..data import load_images
+
+    options: dict[str, Any] = {"image_column": image_column, "class_names": class_names}
+    options |= {"split": "test" if test == data else None, "offline": offline}
+    problems: list[InputError] = []
+    for column in dict.fromkeys((None, label_column)):
+        try:
+            found = load_images(test, label_column=column, **options)
+            check_evaluable(images.class_names, found)
+        except InputError as error:
+            problems.append(error)
+        else:
+            describe(found)
+            return found
+    raise problems[0]
+
+
+def describe(images: Any) -> None:
+    """Say how images were read."""
     say(f"{len(images):,} images, {len(images.class_names)} classes. {images.rule}")
     counts = list(images.class_counts().items())
     shown = ", ".join(f"{name} {n:,}" for name, n in counts[:12])
     say(f"given labels: {shown}{', …' if len(counts) > 12 else ''}")
     for note in images.notes:
         say(f"note: {note}")
-    return images
+
+
+def absolute(path: str) -> str:
+    """A path that holds from any folder; links stay, since names and folders may hang on them."""
+    return os.path.abspath(os.path.expanduser(path))
+
+
+def lasting(data: str) -> str:
+    """Data as they can be found again from any folder: a hub id or a URL stays as it is."""
+    local = os.path.exists(os.path.expanduser(data))
+    shards = data.lower().endswith(".tar") and "://" not in data  # may hold a range in braces
+    return absolute(data) if local or shards else data
 
 
 def command_line() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 import typer
@@ -56,9 +57,16 @@ def _options(
 
 
 def run() -> None:
-    """Run the command line; errors that labelsieve raises on purpose end it with status 2."""
+    """Run the command line; errors of ours and of the disk end it with status 2, never with 1."""
     try:
         app()
     except LabelSieveError as error:
         typer.echo(f"error: {error}", err=True)
-        sys.exit(2)
+    except OSError as error:  # a full disk, a folder that cannot be written
+        logging.getLogger("labelsieve").info("%s", error, exc_info=True)
+        typer.echo(
+            f"error: {error}; see whether there is room and the place can be read and written, "
+            "then run the same command again",
+            err=True,
+        )
+    sys.exit(2)

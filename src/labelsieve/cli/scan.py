@@ -111,10 +111,10 @@ def command(
     try:
         written = {
             "source": {
-                "source": str(Path(data).resolve()) if Path(data).exists() else data,
+                "source": common.lasting(data),
                 "image_column": image_column,
                 "label_column": label_column,
-                "class_names": class_names and str(Path(class_names).resolve()),
+                "class_names": class_names and common.absolute(class_names),
                 "split": split,
             },
             "command": common.command_line(),
@@ -147,9 +147,10 @@ def command(
         _show_new(gate, json)
     if not gate.passed:
         what = "labels look wrong" if accepted is None else "labels are new issues"
-        say(
+        typer.echo(
             f"{gate.n_new:,} of {gate.n_judged:,} {what} ({gate.share:.2%}), over the allowed "
-            f"{gate.limit:.2%}"
+            f"{gate.limit:.2%}",
+            err=True,
         )
         raise typer.Exit(1)
 

@@ -51,12 +51,9 @@ def command(
     )
     tested = None
     if test is not None:  # before the training, so that a mistake costs no time
-        where = _test_split(test, data)
-        tested = common.read_images(test, image_column, None, class_names, where, offline=offline)
-    from ..bench.evaluate import evaluate, true_labels
-
-    if tested is not None:
-        true_labels(images.class_names, tested)
+        columns = (image_column, label_column, class_names)
+        tested = common.read_test(test, data, images, *columns, offline=offline)
+    from ..bench.evaluate import evaluate
     from ..sieve.tune import tune
 
     try:
@@ -84,8 +81,3 @@ def command(
     typer.echo(f"classifier {out}  (labelsieve predict {out} IMAGES -o FILE)")
     if tested is not None:
         typer.echo(f"test accuracy {result['test']['accuracy']:.4f} on {result['test']['n']:,}")
-
-
-def _test_split(test: str, data: str) -> str | None:
-    """`--test` of the same place as the training data means its test split."""
-    return "test" if test == data else None

@@ -119,11 +119,20 @@ def read_json(path: Path | str) -> Any:
 
 
 def save_tensors(path: Path | str, tensors: dict[str, torch.Tensor]) -> None:
-    """Write tensors to one safetensors file, atomically."""
+    """Write tensors to one safetensors file, atomically.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written, such as on a full disk.
+    """
     from safetensors.torch import save_file
 
     with atomic_path(path) as partial:
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial)
+        try:
+            save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial)
+        except SafetensorError as error:
+            raise OSError(f"cannot write {path}: {error}") from error
 
 
 def load_tensors(path: Path | str) -> dict[str, torch.Tensor]:

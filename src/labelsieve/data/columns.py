@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..core.exceptions import InputError
+from .listing import ReadOptions
 
 IMAGE_COLUMNS = (
     *("image", "file_name", "img", "filename", "file", "path", "image_path", "img_path"),
@@ -16,6 +17,40 @@ LABEL_COLUMNS = (
 )
 _OUTRIGHT = {"image": ("image", "file_name"), "label": ("label",)}
 _GUESSES = {"image": IMAGE_COLUMNS, "label": LABEL_COLUMNS}
+
+
+def choose_columns(
+    columns: Sequence[str],
+    options: ReadOptions,
+    *,
+    what: str,
+    images: Sequence[str] = (),
+    labels: Sequence[str] = (),
+) -> tuple[str, str | None]:
+    """The image column and the label column of a table; see `choose_column`.
+
+    There need be no label column where the classes are given, and none is looked for where labels
+    are not wanted.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        The columns of the table.
+    options : ReadOptions
+        What the user gave.
+    what : str
+        The table's name, for errors.
+    images, labels : sequence of str
+        Columns that the schema declares as images and as class labels.
+    """
+    image = choose_column("image", columns, options.image_column, typed=images, what=what)
+    if not options.labels:
+        return str(image), None
+    required = options.class_names is None
+    label = choose_column(
+        "label", columns, options.label_column, typed=labels, what=what, required=required
+    )
+    return str(image), label
 
 
 def choose_column(

@@ -16,9 +16,12 @@ MAX_PIXELS = 178_956_970
 
 FORMATS = (
     *("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"),
-    *("PPM", "DIB", "AVIF", "JPEG2000", "ICO", "PCX", "HEIF"),
+    *("PPM", "DIB", "AVIF", "JPEG2000", "ICO", "PCX"),
 )
 """Formats that are tried, common ones first. EPS and its like, which start programs, are not."""
+
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+"""What the photos of telephones are called in their first bytes."""
 
 
 def decode(data: bytes, *, least_side: int | None = None) -> Image.Image:
@@ -85,13 +88,26 @@ def _open(data: bytes) -> Image.Image:
     prefix = data[:16]
     for name in FORMATS:
         factory, accept = Image.OPEN.get(name, (None, None))
-        if factory is None or (accept is not None and accept(prefix) is not True):
+        if factory is None:
             continue
         try:
+            if accept is not None and accept(prefix) is not True:
+                continue
             return factory(BytesIO(data), "")
         except (SyntaxError, IndexError, TypeError, struct.error):
             continue
+    if data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS:
+        return _open_heif(data)
     raise UnreadableImageError("not an image, or of an unknown format")
+
+
+def _open_heif(data: bytes) -> Image.Image:
+    """Open with a package that Pillow itself does not look for."""
+    try:
+        from pillow_heif import HeifImageFile  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise UnreadableImageError("a HEIC image: pip install pillow-heif to read it") from error
+    return HeifImageFile(BytesIO(data), "")
 
 
 def _check_size(image: Image.Image) -> None:

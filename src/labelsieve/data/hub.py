@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.exceptions import InputError, MissingExtraError
-from .columns import choose_column
+from .columns import choose_columns
 from .folders import choose_split
 from .listing import Listing, ReadOptions
 from .sources import DatasetSource
@@ -88,7 +88,13 @@ def read_dataset(dataset: Any, options: ReadOptions, *, where: str = "the data s
     if not isinstance(dataset, datasets.Dataset):
         raise InputError(f"{where}: a {type(dataset).__name__} cannot be listed; give a Dataset")
     image, label = _columns(dataset, datasets, options, where)
-    stored = dataset.with_format(None).cast_column(image, datasets.Image(decode=False))
+    try:
+        stored = dataset.with_format(None).cast_column(image, datasets.Image(decode=False))
+    except Exception as error:  # of pyarrow or of `datasets`, by the type of the column
+        raise InputError(
+            f"{where}: column {image!r} of type {dataset.features[image]} holds no images; name "
+            "another with --image-column (image_column=...)"
+        ) from error
     has_ids = "id" in dataset.column_names and "id" not in (image, label)
     return Listing(
         file_names=_file_names(stored, image),
@@ -128,16 +134,7 @@ def _columns(
     columns, features = dataset.column_names, dataset.features
     images = [name for name in columns if isinstance(features[name], datasets.Image)]
     labels = [name for name in columns if isinstance(features[name], datasets.ClassLabel)]
-    image = choose_column("image", columns, options.image_column, typed=images, what=where)
-    label = choose_column(
-        "label",
-        columns,
-        options.label_column,
-        typed=labels,
-        what=where,
-        required=options.class_names is None,
-    )
-    return str(image), label
+    return choose_columns(columns, options, what=where, images=images, labels=labels)
 
 
 def _column(dataset: Any, name: str) -> Any:

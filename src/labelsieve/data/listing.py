@@ -26,6 +26,7 @@ class ReadOptions:
     class_names: Any = None
     split: str | None = None
     offline: bool = False
+    labels: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +92,7 @@ def assemble(listing: Listing, options: ReadOptions) -> LabeledImages:
         raise InputError(_no_images(listing))
     given = read_class_spec(options.class_names)
     spec = given if given.order is not None else listing.spec
-    encoded = _encode(listing, spec)
+    encoded = _encode(listing, spec, options)
     if len(encoded.class_names) < 2:
         raise InputError(_too_few_classes(where, encoded, listing.rule))
     names = np.array([printable(name) for name in listing.file_names], dtype=object)
@@ -125,9 +126,9 @@ def _no_images(listing: Listing) -> str:
     )
 
 
-def _encode(listing: Listing, spec: ClassSpec) -> EncodedLabels:
+def _encode(listing: Listing, spec: ClassSpec, options: ReadOptions) -> EncodedLabels:
     labels = listing.labels
-    if labels is None:
+    if labels is None or not options.labels:
         labels = np.full(len(listing.file_names), None, dtype=object)
     try:
         return encode_labels(labels, integer_names=listing.integer_names, spec=spec)

@@ -31,6 +31,7 @@ def load_images(
     class_names: Any = None,
     split: str | None = None,
     offline: bool = False,
+    labels: bool = True,
 ) -> LabeledImages:
     """List images with their given labels; no image is opened.
 
@@ -54,6 +55,8 @@ def load_images(
         Which split of data that have splits; "train" by default.
     offline : bool
         Never reach for the network.
+    labels : bool
+        False: those of the data are not looked at, and no row has one; `class_names` are needed.
 
     Returns
     -------
@@ -82,11 +85,13 @@ def load_images(
     """
     if isinstance(data, LabeledImages):
         return data
-    options = ReadOptions(image_column, label_column, class_names, split, offline)
+    options = ReadOptions(image_column, label_column, class_names, split, offline, labels)
     if is_dataset(data):
         return assemble(read_dataset(data, options), options)
     if not isinstance(data, str | os.PathLike):
         raise InputError(f"data must be a path, a hub id or a data set, not {_kind(data)}")
+    if not str(data):  # Path("") is the current folder, which nobody has asked for
+        raise InputError("data is empty; give the path of a folder or table")
     path = Path(data).expanduser()
     try:
         return assemble(_list(str(data), path, options), options)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from ..core.exceptions import InputError
-from .class_names import ClassSpec, read_classes_json
-from .columns import choose_column
+from .class_names import ClassSpec, clean_name, read_classes_json
+from .columns import choose_columns
 from .folders import choose_split, split_name
+from .labels import MISSING
 from .listing import Listing, ReadOptions
 from .sources import FileSource, ImageSource, ParquetSource, with_parquet
 from .tables import table_rule
@@ -37,16 +38,8 @@ def read_parquet(
     features = class_features(schema)
     images = [name for name, kind in features.items() if kind == "Image"]
     labels = [name for name, kind in features.items() if isinstance(kind, tuple)]
-    image = str(
-        choose_column("image", schema.names, options.image_column, typed=images, what=first_name)
-    )
-    label = choose_column(
-        "label",
-        schema.names,
-        options.label_column,
-        typed=labels,
-        what=first_name,
-        required=options.class_names is None,
+    image, label = choose_columns(
+        schema.names, options, what=first_name, images=images, labels=labels
     )
     names, source = _images(paths, schema, image)
     cells, dictionary = (None, None) if label is None else _labels(paths, label)
@@ -109,14 +102,19 @@ def class_features(schema: pa.Schema) -> dict[str, str | tuple[str, ...]]:
 
 
 def _schema(path: Path | str) -> pa.Schema:
+    return _ask(path, lambda file: file.schema_arrow)
+
+
+def _ask(path: Path | str, question: Callable[[Any], Any]) -> Any:
+    """What the end of a file says."""
     try:
-        return with_parquet(path, lambda file: file.schema_arrow)
+        return with_parquet(path, question)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"cannot read {path} as parquet: {error}") from error
 
 
 def _n_rows(paths: Sequence[Path | str]) -> int:
-    return sum(with_parquet(path, lambda file: file.metadata.num_rows) for path in paths)
+    return sum(_ask(path, lambda file: file.metadata.num_rows) for path in paths)
 
 
 def _read(paths: Sequence[Path | str], column: str) -> pa.ChunkedArray:
@@ -168,6 +166,9 @@ def _labels(paths: Sequence[Path | str], column: str) -> tuple[Any, tuple[str, .
         kind = values.type.value_type
         if pa.types.is_string(kind) or pa.types.is_large_string(kind):
             chunks = values.unify_dictionaries().chunks
-            names = tuple(chunks[0].dictionary.to_pylist()) if chunks else None
+            found = map(
+                clean_name, filter(None, chunks[0].dictionary.to_pylist() if chunks else ())
+            )
+            names = tuple(dict.fromkeys(name for name in found if name not in MISSING))
         values = values.cast(kind)
     return values.to_pandas(integer_object_nulls=True).to_numpy(dtype=object), names

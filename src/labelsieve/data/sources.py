@@ -116,7 +116,7 @@ class FileSource(ImageSource):
     root : path
         The folder that relative names are relative to.
     names : sequence of str or None
-        Relative or absolute paths; None or "" is a row without an image.
+        Relative or absolute paths, or URLs; None or "" is a row without an image.
     """
 
     def __init__(self, root: str | os.PathLike[str], names: Sequence[str | None]):
@@ -125,15 +125,11 @@ class FileSource(ImageSource):
 
     def read_bytes(self, index: int) -> bytes:
         """The bytes of the file of a row."""
-        path = self.location(index)
-        if path is None:
-            raise UnreadableImageError("no image given")
-        return read_file(path)
+        return struct_bytes(self.names[index], self.root)
 
     def location(self, index: int) -> str | None:
-        """The absolute path of the file of a row."""
-        name = self.names[index]
-        return os.path.normpath(os.path.join(self.root, name)) if name else None
+        """The absolute path of the file of a row; None where it is a URL."""
+        return struct_location(self.names[index], self.root)
 
     def subset(self, indices: IntArray) -> ImageSource:
         """Files of the rows alone, so that a small subset is small when it is sent elsewhere."""
@@ -144,9 +140,10 @@ def struct_bytes(cell: Any, root: str) -> bytes:
     """The image in a cell: bytes, a path, or Hugging Face's ``{bytes, path}``."""
     if isinstance(cell, dict):
         cell = cell.get("bytes") or cell.get("path")
-    if isinstance(cell, str):
+    if isinstance(cell, str) and cell:
         remote = is_url(root) or is_url(cell)
-        return read(join_url(root, cell)) if remote else read_file(os.path.join(root, cell))
+        path = os.path.normpath(os.path.join(root, cell))
+        return read(join_url(root, cell)) if remote else read_file(path)
     if not cell:
         raise UnreadableImageError("no image given")
     return bytes(cell)
@@ -156,7 +153,7 @@ def struct_location(cell: Any, root: str) -> str | None:
     """The absolute path of the image in a cell, or None when it holds bytes or nothing."""
     if isinstance(cell, dict):
         cell = None if cell.get("bytes") else cell.get("path")
-    if is_url(root):
+    if is_url(root) or is_url(cell):
         return None
     return os.path.normpath(os.path.join(root, cell)) if isinstance(cell, str) and cell else None
 
@@ -190,12 +187,11 @@ class ParquetSource(ImageSource):
 
     def _set_transient(self) -> None:
         self._lock = threading.Lock()
-        self._files: dict[int, pq.ParquetFile] = {}
         self._ends: dict[int, pq.FileMetaData] = {}
         self._cache: OrderedDict[int, pa.ChunkedArray] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
-        transient = ("_lock", "_files", "_ends", "_cache")
+        transient = ("_lock", "_ends", "_cache")
         return {key: value for key, value in self.__dict__.items() if key not in transient}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -236,18 +232,14 @@ class ParquetSource(ImageSource):
             return column
 
     def _read(self, file: int, group: int) -> pa.ChunkedArray:
-        """The image column of a row group; a local file stays open, of a remote one its end."""
+        """The image column of a row group; no file stays open, of a remote one its end is kept."""
         path = self.paths[file]
-        if not is_url(path):
-            if file not in self._files:
-                self._files[file] = pq.ParquetFile(path)
-            return self._files[file].read_row_group(group, columns=[self.column]).column(0)
-        if file not in self._ends:
+        if is_url(path) and file not in self._ends:
             self._ends[file] = with_parquet(path, lambda opened: opened.metadata)
         return with_parquet(
             path,
             lambda opened: opened.read_row_group(group, columns=[self.column]).column(0),
-            self._ends[file],
+            self._ends.get(file),
         )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core.exceptions import InputError
 from .class_names import read_classes_json
-from .columns import choose_column
+from .columns import choose_columns
 from .listing import Listing, ReadOptions
 from .sources import FileSource
 
@@ -32,20 +32,13 @@ def read_text_table(path: Path, options: ReadOptions) -> Listing:
     """
     columns = _csv_columns(path) if path.suffix.lower() in SEPARATORS else _json_columns(path)
     names = list(columns)
-    image = choose_column("image", names, options.image_column, what=path.name)
-    label = choose_column(
-        "label",
-        names,
-        options.label_column,
-        what=path.name,
-        required=options.class_names is None,
-    )
-    cells = _paths(columns[str(image)], path.name, str(image))
+    image, label = choose_columns(names, options, what=path.name)
+    cells = _paths(columns[image], path.name, image)
     return Listing(
         file_names=[cell or f"row-{row:06d}" for row, cell in enumerate(cells)],
         labels=None if label is None else columns[label],
         source=FileSource(path.parent, cells),
-        rule=table_rule(path.name, str(image), label),
+        rule=table_rule(path.name, image, label),
         where=str(path),
         ids=columns.get("id") if "id" not in (image, label) else None,
         spec=read_classes_json(path.parent),
@@ -69,7 +62,9 @@ def _csv_columns(path: Path) -> dict[str, np.ndarray[Any, Any]]:
             if header is None:
                 raise InputError(f"{path}: the table is empty; no header and no rows")
             rows = [_fit(row, len(header), path, reader.line_num) for row in reader if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 ({error}); save it again as UTF-8") from error
+    except (OSError, csv.Error) as error:
         raise InputError(f"cannot read {path} as a table: {error}") from error
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated:

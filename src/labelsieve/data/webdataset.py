@@ -206,15 +206,17 @@ def _samples(
             break
         if not member.isfile():
             continue
+        rows.truncated |= member.offset_data + member.size > size
         folder, base = os.path.split(member.name)
         stem, _, extension = base.partition(".")
+        if not stem or not extension:  # macOS's "._0001.jpg", a README: of no sample
+            continue
         found = f"{folder}/{stem}" if folder else stem
         if found != key and members:
             yield key, members
             members = {}
         key = found
         members.setdefault(extension.lower(), member)
-        rows.truncated |= member.offset_data + member.size > size
     if members:
         yield key, members
     # `tarfile` ends quietly at a header that is cut off; a whole archive ends with zeros.
@@ -229,7 +231,9 @@ def _add(
     members: dict[str, tarfile.TarInfo],
     size: int,
 ) -> None:
-    image = next((m for e, m in members.items() if f".{e.rpartition('.')[2]}" in EXTENSIONS), None)
+    endings = [e for e in members if f".{e.rpartition('.')[2]}" in EXTENSIONS]
+    # "0001.jpg" is the image, whatever else there is, such as "0001.depth.png".
+    image = members[min(endings, key=lambda e: e.count("."))] if endings else None
     rows.keys.append(key)
     rows.names.append(key if image is None else image.name)
     rows.offsets.append(0 if image is None else image.offset_data)

@@ -84,17 +84,33 @@ class LabelIssues:
         Raises
         ------
         InputError
-            If there is no such file, or it lacks columns.
+            If there is no such file, or it is damaged or lacks columns.
         """
         path = Path(folder)
         path = path / "issues.parquet" if path.is_dir() else path
         if not path.exists():
             raise InputError(f"{path} does not exist; run `labelsieve scan DATA -o OUT` first")
-        table = pd.read_parquet(path)
+        table = read_issues(path)
         missing = [name for name in COLUMNS if name not in table]
         if missing:
             raise InputError(f"{path} lacks the columns {', '.join(missing)}")
         return cls(table)
+
+
+def read_issues(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """The table of an issues.parquet, or some of its columns.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read.
+    """
+    try:
+        return pd.read_parquet(path, columns=columns)
+    except (OSError, ValueError) as error:  # pyarrow's errors are one or the other
+        raise InputError(
+            f"cannot read {path} as parquet: {error}; fetch it again, or scan again"
+        ) from error
 
 
 def best_other_class(probabilities: FloatArray, given_labels: IntArray) -> IntArray:

@@ -15,7 +15,7 @@ TEXTS = ("predicted_label", "suggested_label", "action", "detector", "error", *D
 NUMBERS = ("label_score", "p_clean", "p_given", "p_predicted")
 
 
-def export_hf(source: Path, out: Path, *, embed: bool = True) -> list[Path]:
+def export_hf(source: Path, out: Path) -> list[Path]:
     """Write images, given labels and issue columns with `datasets.Dataset.save_to_disk`.
 
     Parameters
@@ -23,10 +23,8 @@ def export_hf(source: Path, out: Path, *, embed: bool = True) -> list[Path]:
     source : Path
         Folder of a scan.
     out : Path
-        Folder; `load_images` and `datasets.load_from_disk` read it.
-    embed : bool
-        Put the images into the data set (they pass through memory); False refers to the image
-        files by their path and embeds only what is no file.
+        Folder; `load_images` and `datasets.load_from_disk` read it. The images are in it, and pass
+        through memory.
 
     Returns
     -------
@@ -54,12 +52,8 @@ def export_hf(source: Path, out: Path, *, embed: bool = True) -> list[Path]:
             **{name: datasets.Value("string") for name in TEXTS},
         }
     )
-    paths = [None if embed else images.location(row) for row in range(len(images))]
     columns = {name: plain(table[name]) for name in features if name not in ("image", "label")}
-    columns["image"] = [
-        embedded(images, row) if path is None else {"bytes": None, "path": path}
-        for row, path in enumerate(paths)
-    ]
+    columns["image"] = [embedded(images, row) for row in range(len(images))]
     columns["label"] = [-1 if k is None else k for k in scanned.class_index("given_label")]
     schema = features.arrow_schema
     built = pa.Table.from_pydict({name: columns[name] for name in schema.names}, schema=schema)

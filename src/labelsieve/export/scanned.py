@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +99,7 @@ def image_file(images: LabeledImages, row: int, out: Path, taken: SafePaths) -> 
     None where there is no image to read.
     """
     path = images.location(row)
-    if path is not None and _is_text(path):
+    if path is not None and _is_text(path) and os.path.isfile(path):
         return path
     try:
         content = images.read_bytes(row)

@@ -220,11 +220,12 @@ class PromptLearner(nn.Module):
 
 def check_context(initial_text: Any, n_context: Any) -> None:
     """Raise `InputError` for a start of the context that no model can make usable."""
+    check_number(n_context, name="n_context", low=1, integer=True)
     if initial_text is None:
-        check_number(n_context, name="n_context", low=1, integer=True)
-    elif not isinstance(initial_text, str):
+        return
+    if not isinstance(initial_text, str):
         raise InputError(f"initial_text={initial_text!r} holds no token; give words or None")
-    elif initial_text.strip().lower() == "none":
+    if initial_text.strip().lower() == "none":
         raise InputError(
             f"initial_text={initial_text!r} would start the context with that word; to draw it at "
             "random give None, on the command line --param initial_text=null"

@@ -63,20 +63,21 @@ class ListedBlock:
 
     @property
     def identity(self) -> str:
-        """What the block is, for the plan: a digest of ids and labels."""
+        """What the block is, for the plan: a digest of ids and labels, which it holds as names."""
         state = hashlib.blake2b(digest_size=16)
-        for row, label in zip(self.images.ids, self.images.given_labels, strict=True):
+        for row, label in zip(self.images.ids, self._labels(), strict=True):
             state.update(f"{row}\0{label}\n".encode("utf-8", "surrogatepass"))
         return state.hexdigest()
 
     @contextmanager
     def open(self) -> Iterator[Rows]:
         """The rows, ready to be read."""
+        images = self.images
+        yield Rows(images.ids.tolist(), images.file_names.tolist(), self._labels(), images.source)
+
+    def _labels(self) -> list[str | None]:
         names = [*self.images.class_names, None]
-        labels = [names[label] for label in self.images.given_labels]
-        yield Rows(
-            self.images.ids.tolist(), self.images.file_names.tolist(), labels, self.images.source
-        )
+        return [names[label] for label in self.images.given_labels]
 
 
 @dataclass(frozen=True)

@@ -195,8 +195,11 @@ def _score(
         found.ledger.folder.absolute(),
         ledger.folder.absolute(),
     )
-    tasks = []
-    for start, record in zip(found.starts, found.records, strict=False):
+    blocks, tasks = [], []
+    for start, record, block in zip(found.starts, found.records, found.blocks, strict=False):
+        if not record["rows"]:  # an empty shard
+            continue
+        blocks.append(block)
         at = np.flatnonzero((rows >= start) & (rows < start + record["rows"]))
         judged = Judged(
             rows[at] - start,
@@ -212,7 +215,7 @@ def _score(
         for result in run_tasks(partial(_scorer, fitted), tasks, cluster)
         if "failure" in result
     }
-    return Gathered(ledger, complete(ledger, found.blocks, failures), found.blocks)
+    return Gathered(ledger, complete(ledger, blocks, failures), blocks)
 
 
 def _scorer(fitted: Fitted) -> Callable[[Any], dict[str, Any]]:

@@ -177,7 +177,7 @@ def is_test(images: LabeledImages, row: int, source: Path | None) -> bool:
     A folder that is the row's class is no split, and neither is one above the data set. A data set
     that is called ``test`` or, say, ``digits_test.parquet``, is one.
     """
-    label = names_of(images, images.given_labels)[row]
+    label = names_of(images, images.given_labels[[row]])[0]
     inside = PurePosixPath(str(images.file_names[row])).parts[:-1]
     if any(split_name(part) == "test" and part != label for part in inside):
         return True

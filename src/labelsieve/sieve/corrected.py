@@ -102,7 +102,7 @@ def write_parquet(images: LabeledImages, before: Any, folder: Path) -> None:
         size = 0
         for row in _rows(images, before):
             rows.append(row)
-            size += len(row["image"]["bytes"] or b"")
+            size += len(row["image"]["bytes"]) if row["image"] else 0
             if len(rows) == GROUP_ROWS or size >= GROUP_BYTES:
                 writer.write_table(pa.Table.from_pylist(rows, schema=SCHEMA))
                 rows, size = [], 0
@@ -164,10 +164,10 @@ def import_datasets() -> Any:
     return datasets
 
 
-def embedded(images: LabeledImages, row: int) -> dict[str, Any]:
-    """``{bytes, path}`` of a row, both None where there is no image to read."""
+def embedded(images: LabeledImages, row: int) -> dict[str, Any] | None:
+    """``{bytes, path}`` of a row; None where there is no image to read."""
     content = _content(images, row)
-    return {"bytes": content, "path": None if content is None else str(images.file_names[row])}
+    return None if content is None else {"bytes": content, "path": str(images.file_names[row])}
 
 
 def _rows(images: LabeledImages, before: Any) -> Iterator[dict[str, Any]]:

@@ -3,41 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..core.exceptions import InputError
 from ..core.serialization import atomic_path
-from ..data import LabeledImages, load_images
-from ..tuners import AbstractTuner, load_tuner
-
-
-def load_for(tuner: AbstractTuner, data: str, **options: Any) -> LabeledImages:
-    """Load images for a classifier: they may carry no label, or labels of one class only.
-
-    Parameters
-    ----------
-    tuner : AbstractTuner
-        Fitted; its class names stand in where the data have none of their own.
-    data : str
-        Anything that `load_images` reads.
-    **options
-        Of `load_images`.
-
-    Raises
-    ------
-    InputError
-        If the data cannot be read either way.
-    """
-    try:
-        return load_images(data, **options)
-    except InputError as error:
-        try:
-            return load_images(data, **{**options, "class_names": list(tuner.class_names_)})
-        except InputError:
-            raise error from None
+from ..data import load_images
+from ..tuners import load_tuner
 
 
 def predict_file(
@@ -86,13 +59,14 @@ def predict_file(
     if out.exists() and not force:
         raise InputError(f"{out} exists; add --force to replace it")
     tuner = load_tuner(model, backbone=backbone, device=device, offline=offline)
-    images = load_for(
-        tuner,
+    images = load_images(
         data,
         image_column=image_column,
         label_column=label_column,
+        class_names=list(tuner.class_names_),
         split=split,
         offline=offline,
+        labels=False,
     )
     p = tuner.predict_proba(images)
     readable = ~np.isnan(p[:, 0])

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
-
 from ..core.exceptions import InputError, LabelSieveError
 from ..core.serialization import read_json
 from ..data import LabeledImages, load_images
+from ..detectors.issues import read_issues
 
 
 def images_of_scan(folder: Path | str) -> tuple[LabeledImages | None, str | None]:
@@ -29,7 +28,7 @@ def images_of_scan(folder: Path | str) -> tuple[LabeledImages | None, str | None
     Raises
     ------
     InputError
-        If the folder holds no finished scan.
+        If the folder holds no finished scan, or its issues cannot be read.
     """
     folder = Path(folder)
     if not (folder / "run.json").exists():
@@ -37,12 +36,14 @@ def images_of_scan(folder: Path | str) -> tuple[LabeledImages | None, str | None
             f"{folder} holds no finished scan (no run.json); run `labelsieve scan DATA -o {folder}`"
         )
     read = read_json(folder / "run.json").get("data", {})
+    if not read.get("source"):
+        return None, "run.json does not say where the images are"
     options = {k: read.get(k) for k in ("image_column", "label_column", "class_names", "split")}
     try:
-        images = load_images(read.get("source") or "", **options)
+        images = load_images(read["source"], **options)
     except LabelSieveError as error:
         return None, f"the images cannot be found again ({error})"
-    ids = pd.read_parquet(folder / "issues.parquet", columns=["id"])["id"].astype(object)
+    ids = read_issues(folder / "issues.parquet", ["id"])["id"].astype(object)
     if list(images.ids) != list(ids):
         return None, f"{read['source']} has changed since the scan"
     return images, None

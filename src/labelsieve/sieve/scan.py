@@ -23,6 +23,7 @@ from .cuts import budget_figures
 from .decision_files import TABLE
 from .decisions import Decisions
 from .label_sieve import LabelSieve
+from .self_check import check_flips
 
 log = logging.getLogger(__name__)
 WORK = ".work"
@@ -117,7 +118,7 @@ def scan(
     if budget is not None:
         check_number(budget, name="budget", low=1, integer=True)
     if self_check is not None:
-        check_number(self_check, name="self_check", low=0.0, high=1.0)
+        check_flips(self_check, int(images.labeled.sum()))
     claim(out, force)
     work, stage = out / WORK, out / WORK / "stage"
     sieve.fit(images, workspace=work, decisions=decisions, features=features)
@@ -186,7 +187,7 @@ def run_record(
     sieve: LabelSieve, images: LabeledImages, source: dict[str, Any] | None, command: str
 ) -> dict[str, Any]:
     """What was run, with which versions: enough to run it again."""
-    config = sieve.get_params(deep=False) | {"model": sieve.backbone_.model_id}
+    config = sieve.get_params(deep=False) | {"model": sieve.backbone_.origin}
     return {
         "command": command,
         "labelsieve": __version__,

@@ -86,7 +86,7 @@ def self_check(
     matrix : ndarray, shape (K, K)
         The noise matrix that the scan has estimated; where its mistakes go, the flips go.
     rate : float
-        Share of labels to flip, above 0 and below 1.
+        Share of the labels of readable images to flip, above 0 and below 1.
     random_state : int
         Decides the flips.
 
@@ -102,14 +102,11 @@ def self_check(
     InputError
         If the rate is out of range or flips nothing.
     """
-    check_number(rate, name="self_check", low=0.0, high=1.0)
-    flips = flip_labels(images.given_labels, matrix, rate, random_state)
+    labels = images.given_labels.copy()
+    labels[list(getattr(features, "errors", ()))] = -1  # nobody can find those
+    check_flips(rate, int((labels >= 0).sum()))
+    flips = flip_labels(labels, matrix, rate, random_state)
     n = int(flips.flipped.sum())
-    if not 0 < n < int((images.given_labels >= 0).sum()):
-        raise InputError(
-            f"a self-check with rate {rate} flips {n} of {int((images.given_labels >= 0).sum())} "
-            "labels; choose a rate that flips some of them and not all"
-        )
     detector.fit(features, images.with_labels(flips.labels))
     flagged = detector.is_label_issue_ & flips.flipped
     corrected = flagged & (detector.suggested_label_ == images.given_labels)
@@ -125,6 +122,17 @@ def self_check(
         "n_flagged": int(detector.is_label_issue_.sum()),
         "estimated_noise_rate": float(estimate_errors(detector).wrong.mean()),
     }
+
+
+def check_flips(rate: float, n_labels: int) -> None:
+    """Raise `InputError` unless a rate flips some of the labels, and not all."""
+    check_number(rate, name="self_check", low=0.0, high=1.0)
+    n = round(rate * n_labels)
+    if not 0 < n < n_labels:
+        raise InputError(
+            f"a self-check with rate {rate} flips {n} of {n_labels} labels; choose a rate that "
+            "flips some of them and not all"
+        )
 
 
 def wilson_interval(found: int, n: int) -> tuple[float, float]:

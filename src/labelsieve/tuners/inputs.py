@@ -154,7 +154,10 @@ def image_features(
         with tuning.attached(backbone):
             return extract_features(X, backbone)
     if isinstance(X, LabeledImages):
-        return extract_features(X, backbone, cache=FeatureCache())
+        found = extract_features(X, backbone, cache=FeatureCache())
+        if found.errors:
+            log.warning("%s", _unreadable(found, X))
+        return found
     features = X.features if isinstance(X, ImageFeatures) else check_features(X)
     if features.shape[1] != backbone.embed_dim:
         raise InputError(
@@ -239,6 +242,10 @@ def fit_data(
     n_rows = len(found.features)
     labels = np.asarray(labels) if needs_labels else np.full(n_rows, -1)
     usable = _usable_rows(found.ok, labels, len(names), needs_labels)
+    if not len(usable):
+        what = "no readable image has a label" if needs_labels else "no image can be read"
+        why = f"; {_unreadable(found, named)}" if found.errors else ""
+        raise InputError(f"none of the {n_rows} rows can be used: {what}{why}")
     features = np.asarray(found.features)
     return FitData(
         features if len(usable) == n_rows else take(features, usable),
@@ -256,13 +263,18 @@ def _usable_rows(
     readable: BoolArray, labels: IntArray, n_classes: int, needs_labels: bool
 ) -> IntArray:
     """Readable rows, and where labels are needed those that carry a valid one."""
-    n_rows, what = len(readable), "no image can be read"
+    n_rows = len(readable)
     if needs_labels:
-        what = "no readable image has a label"
         if labels.shape != (n_rows,) or labels.dtype.kind not in "iu":
             check_labels(labels, n_rows, n_classes)  # raises, with shapes and types
         readable = readable & (labels >= 0)
         check_labels(labels[readable], int(readable.sum()), n_classes)
-    if not readable.any():
-        raise InputError(f"none of the {n_rows} rows can be used: {what}")
     return np.flatnonzero(readable)
+
+
+def _unreadable(found: ImageFeatures, X: Any) -> str:
+    """How many images cannot be read, with the first of them and why."""
+    row, error = next(iter(found.errors.items()))
+    name = repr(X.file_names[row]) if isinstance(X, LabeledImages) else f"row {row}"
+    n, n_rows = len(found.errors), len(found.features)
+    return f"{n:,} of {n_rows:,} images cannot be read, such as {name}: {error}"

@@ -76,11 +76,14 @@ function searchText(row) {
   return searchTexts[row];
 }
 
+/* The page knows the probability of the predicted class alone, which need not be the suggested one. */
+const surety = (row) => (data.suggested[row] === data.predicted[row] ? data.p_predicted[row] ?? -1 : -1);
+
 const compareText = new Intl.Collator(undefined, { numeric: true }).compare;
 const ORDERS = {
   worst: (a, b) => a - b,
   best: (a, b) => b - a,
-  sure: (a, b) => (data.p_predicted[b] ?? -1) - (data.p_predicted[a] ?? -1) || a - b,
+  sure: (a, b) => surety(b) - surety(a) || a - b,
   file: (a, b) => compareText(fileOf(a), fileOf(b)),
   given: (a, b) => data.given[a] - data.given[b] || a - b,
 };
