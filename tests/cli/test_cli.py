@@ -124,7 +124,7 @@ def test_a_test_set_is_read_and_checked_before_the_training(photos, tmp_path, ti
 
     assert accuracy("test.csv", "a") == {"red": 2, "green": 2, "blue": 2}
     assert accuracy("both.csv", "b") == {"red": 6, "green": 0, "blue": 0}
-    for test, message in (("foreign.csv", "mauve"), ("none.csv", "nothing to evaluate on")):
+    for test, message in (("foreign.csv", "mauve"), ("none.csv", "has a label to compare with")):
         words = [str(word) for word in (*start, "-o", tmp_path / "c", "--test", tmp_path / test)]
         assert message in str(CliRunner().invoke(app, words).exception)
         assert not (tmp_path / "c").exists()
