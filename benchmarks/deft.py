@@ -49,7 +49,6 @@ CHEAP = (
 TUNED = tuple(
     f"dual-prompts {name}" for name in VISUAL_TUNINGS.names() if name not in ("none", "full")
 )
-FEW_TUNED = ("dual-prompts none", "dual-prompts lora", "dual-prompts vpt-deep")
 BASELINES = tuple(f"fft {name}" for name in ("ce", "sce", "elr", "gmm", "small-loss"))
 PARADIGMS = ("vpt ce", "vpt sce", "vpt elr", "vlpt ce", "vlpt sce")
 RATES = (0.0005, 0.002, 0.008, 0.032)
@@ -62,8 +61,7 @@ DETECTION: tuple[Line, ...] = ((ALL, FIRST_CASES, CHEAP + TUNED), (ALL, CASES, C
 ADAPTATION: tuple[Line, ...] = (
     (ALL, FIRST_CASES, CHEAP[1:] + TUNED + BASELINES + PARADIGMS),
     (ALL, CLEAN_CASES, ("fft ce", "vpt ce", "vlpt ce")),
-    (ALL, CASES, ("label-match", "small-loss mixture", "dual-prompts none", "fft ce")),
-    (ALL, CASES, ("small-loss known rate", *FEW_TUNED)),
+    (ALL, CASES, CHEAP[1:] + BASELINES[:1]),
     (ALL, CASES, TUNED),
     (PHOTO, CASES, BASELINES + PARADIGMS),
     (ALL, CASES, CHEAP[1:] + TUNED + BASELINES + PARADIGMS),
