@@ -34,7 +34,7 @@ def export_cleanlab(source: Path, out: Path) -> list[Path]:
     InputError
         If `source` is no finished scan.
     """
-    table = read_scanned(source, with_images=False).table[[*COLUMNS, "id", "file_name"]]
+    table = read_scanned(source, with_images=False).table.loc[:, [*COLUMNS, "id", "file_name"]]
     written = [out / "label_issues.csv", out / "label_issues.parquet"]
     with atomic_path(written[0]) as partial:
         write_csv(table, partial)

@@ -140,7 +140,7 @@ def _summarize(
         sieve.summary_["self_check"] = sieve.rehearse(part, wanted.self_check)
     if wanted.budget is not None:
         sieve.summary_["budget"] = tally.budget()
-        write_csv(tally.first[FIRST_COLUMNS], stage / FIRST)
+        write_csv(tally.first.loc[:, FIRST_COLUMNS], stage / FIRST)
     worst = tally.worst if len(tally.worst) else pd.DataFrame(columns=list(COLUMNS))
     sieve.issues_ = LabelIssues(worst.loc[:, list(COLUMNS)].reset_index(drop=True))
 
@@ -229,7 +229,7 @@ def _write_issues(found: Gathered, stage: Path, tally: Tally) -> Tally:
             writer = writer or pq.ParquetWriter(stage / "issues.parquet", plain.schema)
             writer.write_table(plain)
             frame = table.to_pandas()
-            write_csv(frame[list(COLUMNS)], file, header=record is found.records[0])
+            write_csv(frame.loc[:, list(COLUMNS)], file, header=record is found.records[0])
             tally.add(frame)
     if writer is not None:
         writer.close()
