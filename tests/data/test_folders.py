@@ -98,6 +98,16 @@ def test_split_folders(tmp_path, split, folder, n_rows):
     assert images.location(0) == str(tmp_path / folder / images.ids[0])
 
 
+def test_splits_beside_another_folder_are_pointed_out(tmp_path):
+    """Such as the output of a scan, which may lie in the data."""
+    root = write_tree(tmp_path, SPLIT_TREE)
+    (root / "out").mkdir()
+    images = load_images(root)
+    assert images.class_names == ("test", "train", "val")
+    assert images.notes[0].startswith("the classes test, train, val look like splits, but")
+    assert load_images(root / "train").notes == ()
+
+
 def test_split_synonyms(tmp_path):
     images = load_images(
         write_tree(tmp_path, SPLIT_TREE), split="validation", class_names=["a", "b"]

@@ -28,6 +28,10 @@ def test_export(scan_folder, tmp_path):
     assert (result.stdout.strip(), result.exit_code) == (str(target), 0)
     assert "1 decisions" in result.stderr
     assert target.read_text().splitlines()[1].startswith("id-4,drop,,Ada,2")
+    (scan_folder / "decisions.csv").write_text("id,action,label\nid-4,keep,\nid-5,keep,\n")
+    assert "2 decisions" in run(scan_folder, "--export", target).stderr
+    lines = sorted(line[:9] for line in target.read_text().splitlines()[1:])
+    assert lines == ["id-4,drop", "id-5,keep"]  # that of the page goes before that of the scan
 
 
 def test_refusals(scan_folder, tmp_path):

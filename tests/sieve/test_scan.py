@@ -1,5 +1,6 @@
 """A scan as a user meets it: its files, its resume after a kill, its refusals."""
 
+import csv
 import json
 import os
 import signal
@@ -118,6 +119,18 @@ def test_a_wrong_visual_tuning_is_told_before_anything_is_read(name, params, mes
     given = {"visual_tuning": name, "visual_tuning_params": params}
     with pytest.raises(InputError, match=message):
         LabelSieve(detector="dual-prompts", detector_params=given).fit("anywhere")
+
+
+def test_a_carriage_return_in_a_name_is_no_end_of_a_row(tmp_path, tiny_backbone):
+    root = write_colour_tree(tmp_path / "photos")
+    next((root / "red").glob("*.png")).rename(root / "red" / "odd\rname.png")
+    images = load_images(root)
+    sieve = LabelSieve(tiny_backbone, detector="label-match", tuner="zero-shot")
+    out = scan(images, tmp_path / "out", sieve, budget=42).folder
+    for name in ("issues.csv", "first.csv"):
+        with (out / name).open(encoding="utf-8", newline="") as file:
+            ids = [row["id"] for row in csv.DictReader(file)]
+        assert sorted(ids) == sorted(images.ids)
 
 
 def test_one_corrupt_file_costs_one_row(tmp_path, tiny_backbone):

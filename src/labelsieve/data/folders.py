@@ -159,6 +159,13 @@ def _spec(root: Path, split_rule: str) -> ClassSpec:
 
 def _notes(walk: _Walk, loose: int | None) -> list[str]:
     notes = []
+    deep = {name.split("/", 1)[0] for name in walk.names if name.count("/") > 1}
+    splits = sorted(name for name in deep if split_name(name))
+    if len(splits) > 1:
+        notes.append(
+            f"the classes {', '.join(splits)} look like splits, but lie beside folders that are "
+            "none; if they are, give the path of one of them"
+        )
     if loose:
         notes.append(f"{loose} images lie outside the class folders; they have no label")
     if walk.skipped:

@@ -73,7 +73,7 @@ class LabelIssues:
         for name in ("issues.csv", "issues.parquet"):
             with atomic_path(Path(folder) / name) as partial:
                 if name.endswith("csv"):
-                    self.table.to_csv(partial, index=False)
+                    write_csv(self.table, partial)
                 else:
                     self.table.to_parquet(partial, index=False)
 
@@ -95,6 +95,11 @@ class LabelIssues:
         if missing:
             raise InputError(f"{path} lacks the columns {', '.join(missing)}")
         return cls(table)
+
+
+def write_csv(table: pd.DataFrame, target: Any, *, header: bool = True) -> None:
+    """Write rows of issues as CSV; with another end of line a carriage return in a name is one."""
+    table.to_csv(target, index=False, header=header, lineterminator="\r\n")
 
 
 def read_issues(path: Path, columns: list[str] | None = None) -> pd.DataFrame:

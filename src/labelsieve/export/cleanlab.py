@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..core.serialization import atomic_path
+from ..detectors.issues import write_csv
 from .scanned import read_scanned
 
 COLUMNS = ("is_label_issue", "label_score", "given_label", "predicted_label")
@@ -33,10 +34,10 @@ def export_cleanlab(source: Path, out: Path) -> list[Path]:
     InputError
         If `source` is no finished scan.
     """
-    table = read_scanned(source, with_images=False).table[[*COLUMNS, "id", "file_name"]]
+    table = read_scanned(source, with_images=False).table.loc[:, [*COLUMNS, "id", "file_name"]]
     written = [out / "label_issues.csv", out / "label_issues.parquet"]
     with atomic_path(written[0]) as partial:
-        table.to_csv(partial, index=False, lineterminator="\r\n")
+        write_csv(table, partial)
     with atomic_path(written[1]) as partial:
         table.to_parquet(partial, index=False)
     return written

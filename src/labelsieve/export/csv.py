@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..core.serialization import atomic_path
+from ..detectors.issues import write_csv
 from .scanned import read_scanned
 
 
@@ -31,5 +32,5 @@ def export_csv(source: Path, out: Path) -> list[Path]:
     table = read_scanned(source, with_images=False).table
     target = out if out.suffix.lower() == ".csv" else out / "issues.csv"
     with atomic_path(target) as partial:
-        table.to_csv(partial, index=False, lineterminator="\r\n")
+        write_csv(table, partial)
     return [target]

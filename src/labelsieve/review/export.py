@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from ..core.exceptions import InputError
-from ..core.serialization import atomic_path
-from .store import FILE, DecisionStore
-
-COLUMNS = ("id", "action", "label", "reviewer", "time")
+from ..sieve.decision_files import decisions_of_scan
 
 
 def export_decisions(folder: Path | str, target: Path | str) -> int:
-    """Write the decisions that hold as CSV with the columns `COLUMNS`, ordered by id.
+    """Write the decisions that hold as CSV with id, action, label, reviewer and time.
+
+    Those that the scan was made with are among them, whether or not the page has been opened since.
 
     Parameters
     ----------
@@ -32,23 +30,11 @@ def export_decisions(folder: Path | str, target: Path | str) -> int:
     InputError
         If there are no decisions yet, or the file cannot be written.
     """
-    source = Path(folder) / FILE
-    if not source.is_file():
+    found = decisions_of_scan(Path(folder))
+    if found is None:
         raise InputError(f"{folder} holds no decisions yet; run `labelsieve review {folder}` first")
-    store = DecisionStore(source)
     try:
-        decisions = store.all()
-    finally:
-        store.close()
-    try:
-        with (
-            atomic_path(target) as partial,
-            partial.open("w", encoding="utf-8", newline="") as file,
-        ):
-            writer = csv.writer(file)
-            writer.writerow(COLUMNS)
-            for d in decisions:
-                writer.writerow([d.id, d.action, d.label or "", d.reviewer or "", d.time or ""])
+        found.save(target)
     except OSError as error:
         raise InputError(f"cannot write {target}: {error}") from error
-    return len(decisions)
+    return len(found)

@@ -22,7 +22,7 @@ from ..data.labels import encode_labels
 from ..data.listing import ReadOptions
 from ..data.remote import spec_beside
 from ..detectors import DETECTORS, LabelIssues
-from ..detectors.issues import COLUMNS
+from ..detectors.issues import COLUMNS, write_csv
 from ..prompts import zero_shot_classifier
 from ..sieve import LabelSieve, ScanResult
 from ..sieve.build import build_estimator
@@ -147,7 +147,7 @@ def _summarize(
         sieve.summary_["self_check"] = sieve.rehearse(part, wanted.self_check)
     if wanted.budget is not None:
         sieve.summary_["budget"] = tally.budget()
-        tally.first[FIRST_COLUMNS].to_csv(stage / FIRST, index=False)
+        write_csv(tally.first.loc[:, FIRST_COLUMNS], stage / FIRST)
     worst = tally.worst if len(tally.worst) else pd.DataFrame(columns=list(COLUMNS))
     sieve.issues_ = LabelIssues(worst.loc[:, list(COLUMNS)].reset_index(drop=True))
 
@@ -232,7 +232,7 @@ def _write_issues(found: Gathered, stage: Path, tally: Tally) -> Tally:
             writer = writer or pq.ParquetWriter(stage / "issues.parquet", plain.schema)
             writer.write_table(plain)
             frame = table.to_pandas()
-            frame[list(COLUMNS)].to_csv(file, index=False, header=record is found.records[0])
+            write_csv(frame.loc[:, list(COLUMNS)], file, header=record is found.records[0])
             tally.add(frame)
     if writer is not None:
         writer.close()

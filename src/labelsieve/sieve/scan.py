@@ -19,6 +19,7 @@ from ..core.serialization import atomic_path, write_json
 from ..core.validation import check_number
 from ..core.version import __version__
 from ..data import LabeledImages
+from ..detectors.issues import write_csv
 from .cuts import budget_figures
 from .decision_files import TABLE
 from .decisions import Decisions
@@ -179,7 +180,7 @@ def _write_first(path: Path, sieve: LabelSieve, budget: int) -> dict[str, Any]:
     """The rows to look at first as a table; returns what they should hold."""
     figures = budget_figures(sieve.detector_, budget, sieve.held_)
     with atomic_path(path) as partial:
-        sieve.issues_.table.iloc[figures.pop("rows")][FIRST_COLUMNS].to_csv(partial, index=False)
+        write_csv(sieve.issues_.table.iloc[figures.pop("rows")][FIRST_COLUMNS], partial)
     return figures
 
 
