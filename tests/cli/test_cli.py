@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -67,6 +68,20 @@ def test_help_names_what_there_is(verb, flag, names):
     parameters = get_command(app).commands[verb].params
     text = next(p.help for p in parameters if p.name == flag).rpartition(": ")[2]
     assert re.split(", | or ", text.rstrip(".")) == list(names)
+
+
+def test_the_docs_have_every_verb_and_every_flag():
+    docs = Path(__file__).parents[2] / "docs"
+    page = (docs / "cli.md").read_text(encoding="utf-8")
+    others = {"analyze": "analysis", "apply": "apply", "bench": "bench", "review": "review"}
+    for verb, command in get_command(app).commands.items():
+        assert f"| [`{verb}`](" in page
+        more = (docs / f"{others[verb]}.md").read_text(encoding="utf-8") if verb in others else ""
+        for part in getattr(command, "commands", {verb: command}).values():
+            flags = {name for p in part.params for name in p.opts if name.startswith("--")}
+            flags -= {"--help", "--verbose", "--quiet"}  # `-h`; `-v` and `-q`
+            told = set(re.findall(r"--[a-z][a-z-]*", page + more))
+            assert not flags - told, (verb, part.name)
 
 
 def test_scan_evaluate_predict_report(photos, tmp_path, tiny_clip_dir):
