@@ -1,17 +1,21 @@
 """Every verb from the command line: results, messages and exit codes."""
 
+import io
 import json
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from labelsieve.cli.common import absolute, lasting, parse_params
+from labelsieve.cli.common import absolute, lasting, parse_params, print_json
 from labelsieve.cli.main import app
 from labelsieve.cli.main import run as main
 from labelsieve.core.exceptions import InputError
@@ -64,6 +68,20 @@ def test_help_names_what_there_is(verb, flag, names):
     parameters = get_command(app).commands[verb].params
     text = next(p.help for p in parameters if p.name == flag).rpartition(": ")[2]
     assert re.split(", | or ", text.rstrip(".")) == list(names)
+
+
+def test_the_docs_have_every_verb_and_every_flag():
+    docs = Path(__file__).parents[2] / "docs"
+    page = (docs / "cli.md").read_text(encoding="utf-8")
+    others = {"analyze": "analysis", "apply": "apply", "bench": "bench", "review": "review"}
+    for verb, command in get_command(app).commands.items():
+        assert f"| [`{verb}`](" in page
+        more = (docs / f"{others[verb]}.md").read_text(encoding="utf-8") if verb in others else ""
+        for part in getattr(command, "commands", {verb: command}).values():
+            flags = {name for p in part.params for name in p.opts if name.startswith("--")}
+            flags -= {"--help", "--verbose", "--quiet"}  # `-h`; `-v` and `-q`
+            told = set(re.findall(r"--[a-z][a-z-]*", page + more))
+            assert not flags - told, (verb, part.name)
 
 
 def test_scan_evaluate_predict_report(photos, tmp_path, tiny_clip_dir):
@@ -209,6 +227,59 @@ def test_cache_ls_and_rm(photos, tmp_path, tiny_clip_dir):
     assert "42 images" in run("cache", "ls").stdout
     run("cache", "rm", entries[0]["key"])
     assert json.loads(run("cache", "ls", "--json").stdout) == []
+
+
+def test_a_scan_names_images_whole_counts_labels_and_gives_commands_to_paste(
+    photos, tmp_path, tiny_clip_dir, monkeypatch
+):
+    deep = "a folder of some session " * 2
+    for folder in list(photos.iterdir()):
+        folder.rename(photos / "moved")
+        (photos / folder.name).mkdir()
+        (photos / "moved").rename(photos / folder.name / deep)
+    (photos / "red" / "broken.png").write_bytes(b"")
+    shutil.copy(photos / "red" / deep / "red-00.png", photos / "no-label.png")
+    monkeypatch.setenv("COLUMNS", "60")
+    out = tmp_path / "my out"
+    told = run(
+        "scan", photos, "-o", out, "--model", tiny_clip_dir, "--tuner", "zero-shot",
+        "--detector", "label-match", "--fail-over", 0, code=1,
+    )  # fmt: skip
+    issues = pd.read_parquet(out / "issues.parquet").query("is_label_issue")
+    assert f"{len(issues)} of 42 labels look wrong  (estimated" in told.stdout
+    assert f"{len(issues)} of 42 labels look wrong ({len(issues) / 42:.2%})" in told.stderr
+    assert "1 image cannot be read" in told.stdout
+    cells = [line.split("│")[1] for line in told.stdout.splitlines() if line.startswith("│")]
+    shown = "".join("".join(cells).split())
+    names = ["".join(name.split()) for name in issues["id"]]
+    assert sum(name in shown for name in names) == min(len(names), 10)
+    assert f"(labelsieve predict {shlex.quote(str(out))} IMAGES -o FILE)" in told.stdout
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8"])
+def test_names_that_the_terminal_cannot_show_end_no_command(tmp_path, monkeypatch, encoding):
+    """It had done its work, and ended with a traceback and status 1, "too many issues"."""
+    monkeypatch.setenv("LABELSIEVE_CACHE", str(tmp_path / "日本\udcff"))
+    monkeypatch.setattr("sys.argv", ["labelsieve", "cache", "ls"])
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr("sys.stdout", stdout)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    name = "日本" if encoding == "utf-8" else r"\u65e5\u672c"
+    stdout.flush()
+    assert f"{name}\\udcff" in stdout.buffer.getvalue().decode(encoding)
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8"])
+def test_json_can_be_read_in_any_encoding(monkeypatch, encoding):
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="backslashreplace")
+    monkeypatch.setattr("sys.stdout", stdout)
+    print_json({"class": "日本 🐈 é"})
+    stdout.flush()
+    text = stdout.buffer.getvalue().decode(encoding)
+    assert json.loads(text) == {"class": "日本 🐈 é"}
+    assert ("日本" in text) == (encoding == "utf-8")
 
 
 def test_errors_end_with_status_2_and_say_what_to_do(tmp_path):

@@ -71,7 +71,7 @@ def test_review_apply_rescan_undo(photos, scan, tmp_path):
     figures = json.loads(result.stdout)["decisions"]
     assert [figures[name] for name in ("keep", "relabel", "drop")] == [3, 0, 0]
     result = run("apply", tmp_path / "clean-out", "--undo", "-o", tmp_path / "again")
-    assert "24 images as they were, 2 labels taken back and 1 images brought back" in result.stdout
+    assert "24 images as they were, 2 labels taken back and 1 image brought back" in result.stdout
     assert load_images(tmp_path / "again").class_counts() == load_images(photos).class_counts()
     result = run(
         "apply", out, "-o", tmp_path / "j", "--accept", "relabel", "--how", "parquet", "--json"
@@ -90,6 +90,7 @@ def test_the_gate_lists_new_issues_and_fails_on_them(scan, tmp_path):
     first = pd.read_csv(accepted)["id"][0]
     pd.read_csv(accepted).iloc[1:].to_csv(accepted, index=False)
     result = scan(tmp_path / "c", "--baseline", accepted, *JUDGE, code=1)
+    assert f"1 new issue, {n - 1} accepted" in result.stdout
     assert f"new  {first}  " in result.stdout
     assert "1 of 24 labels are new issues (4.17%), over the allowed 0.00%" in result.stderr
     result = scan(tmp_path / "d", "--baseline", accepted, "--fail-over", 0.05, "--json", *JUDGE)

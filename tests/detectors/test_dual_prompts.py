@@ -278,7 +278,7 @@ def test_bad_parameters_are_told(tiny_backbone, caplog):
     detector(epochs=2).fit(x, given)
     assert not caplog.text
     detector(epochs=2, warmup_epochs=2).fit(x, given)
-    assert "all 2 epochs are warm-up (warmup_epochs=2)" in caplog.text
+    assert "every epoch is warm-up (epochs=2, warmup_epochs=2)" in caplog.text
 
 
 def test_visual_tuning_needs_images(tiny_backbone):

@@ -121,7 +121,7 @@ def _show(done: Any, out: Path, model: str, tested: Any, json: bool) -> None:
         return
     relabeled = f", {done.n_relabeled:,} of them relabeled" if done.n_relabeled else ""
     typer.echo(f"trained {model} on {done.n_kept:,} of {done.n_images:,} images{relabeled}")
-    typer.echo(f"classifier {out}  (labelsieve predict {out} IMAGES -o FILE)")
+    typer.echo(f"classifier {common.classifier_line(out)}")
     if tested is not None:
         typer.echo(f"test accuracy {result['test']['accuracy']:.4f} on {result['test']['n']:,}")
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from . import common
-from .common import say
+from .common import counted, say
 
 
 def command(
@@ -84,15 +85,18 @@ def _sentence(folder: Path, figures: dict[str, Any], undo: bool) -> str:
     relabeled, dropped = figures["n_relabeled"], figures["n_dropped"]
     if undo:
         return (
-            f"{figures['n_images']:,} images as they were, {relabeled:,} labels taken back and "
-            f"{dropped:,} images brought back: {folder}"
+            f"{counted(figures['n_images'], 'image')} as they were, "
+            f"{counted(relabeled, 'label')} taken back and "
+            f"{counted(dropped, 'image')} brought back: {folder}"
         )
     if not relabeled and not dropped:
         return (
-            f"{figures['n_images']:,} images, no label changed: {folder}\n"
+            f"{counted(figures['n_images'], 'image')}, no label changed: {folder}\n"
             "(decide with `labelsieve review`, or take proposals with --accept relabel)"
         )
     return (
-        f"{figures['n_images']:,} images, {relabeled:,} relabeled, {dropped:,} left out: {folder}\n"
-        f"log {folder / 'changes.csv'}  (labelsieve apply {folder} --undo -o FOLDER)"
+        f"{counted(figures['n_images'], 'image')}, {relabeled:,} relabeled, "
+        f"{dropped:,} left out: {folder}\n"
+        f"log {folder / 'changes.csv'}  "
+        f"(labelsieve apply {shlex.quote(str(folder))} --undo -o FOLDER)"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -87,8 +88,9 @@ def run(
     if json:
         common.print_json({"results": str(out / "results.parquet"), **counts})
     else:
-        typer.echo(f"{counts['ok']:,} cells done, {counts['failed']:,} failed: {out}")
-        typer.echo(f"tables  labelsieve bench report {out}")
+        done = common.counted(counts["ok"], "cell")
+        typer.echo(f"{done} done, {counts['failed']:,} failed: {out}")
+        typer.echo(f"tables  labelsieve bench report {shlex.quote(str(out))}")
     if counts["failed"]:
         raise typer.Exit(1)
 

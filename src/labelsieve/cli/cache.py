@@ -28,7 +28,7 @@ def show(json: common.Json = False) -> None:
             f"{entry.dtype:<8}  {entry.model_id}"
         )
     total = sum(entry.bytes for entry in entries)
-    typer.echo(f"{len(entries)} models, {total / 1e6:.1f} MB in {cache.path}")
+    typer.echo(f"{common.counted(len(entries), 'model')}, {total / 1e6:.1f} MB in {cache.path}")
 
 
 @app.command("rm")
@@ -48,4 +48,4 @@ def remove(
     removed = [
         entry for key in ([None] if everything else keys or []) for entry in cache.remove(key)
     ]
-    typer.echo(f"removed the features of {len(removed)} models")
+    typer.echo(f"removed the features of {common.counted(len(removed), 'model')}")

@@ -252,8 +252,19 @@ def command_line() -> str:
     return shlex.join(["labelsieve", *sys.argv[1:]])
 
 
+def classifier_line(folder: Path) -> str:
+    """Where the classifier is, and the command that uses it, ready to be pasted."""
+    return f"{folder}  (labelsieve predict {shlex.quote(str(folder))} IMAGES -o FILE)"
+
+
+def counted(n: int, what: str) -> str:
+    """A number and its noun."""
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
+
+
 def print_json(value: Any) -> None:
-    """The result on standard output, as JSON."""
+    """The result on standard output, as JSON that any encoding can carry."""
     import json
 
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    narrow = not (sys.stdout.encoding or "").lower().startswith("utf")
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=narrow))

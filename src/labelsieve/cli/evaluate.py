@@ -52,5 +52,6 @@ def command(
     console.print(
         f"accuracy {result['accuracy']:.4f} on {result['n']:,} images, mean over classes "
         f"{result['mean_class_accuracy']:.4f}, expected calibration error "
-        f"{result['expected_calibration_error']:.4f}"
+        f"{result['expected_calibration_error']:.4f}",
+        soft_wrap=True,
     )

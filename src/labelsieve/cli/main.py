@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 
@@ -56,8 +57,16 @@ def _options(
     """Find wrong labels in image data sets, and train classifiers that resist them."""
 
 
+def _escape_what_the_terminal_lacks() -> None:
+    """Names that its encoding cannot show would end a command whose work is done, with status 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def run() -> None:
     """Run the command line; errors of ours and of the disk end it with status 2, never with 1."""
+    _escape_what_the_terminal_lacks()
     try:
         app()
     except LabelSieveError as error:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from . import common
-from .common import say
+from .common import counted, say
 
 
 def command(
@@ -43,5 +43,5 @@ def command(
         force=force,
     )
     if unreadable:
-        say(f"{unreadable:,} images cannot be read; their predicted_label is empty")
-    typer.echo(f"{n:,} predictions in {out}")
+        say(f"{counted(unreadable, 'image')} cannot be read: no predicted_label there")
+    typer.echo(f"{counted(n, 'prediction')} in {out}")

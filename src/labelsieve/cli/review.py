@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from . import common
-from .common import say
+from .common import counted, say
 
 
 def command(
@@ -36,7 +36,7 @@ def command(
     if export is not None:
         from ..review.export import export_decisions
 
-        say(f"{export_decisions(folder, export):,} decisions")
+        say(counted(export_decisions(folder, export), "decision"))
         typer.echo(str(export))
         return
     from ..review import ReviewServer

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from . import common
-from .common import say
+from .common import counted, say
 
 DETECTORS = "latent-label, label-match, small-loss, confident-learning, knn or dual-prompts"
 READ = ("image_column", "label_column", "class_names", "split")
@@ -138,11 +139,11 @@ def command(
     limit = 0.0 if fail_over is None and accepted is not None else fail_over
     # The issues in memory are all of them, unless the scan was streamed.
     gate = check_gate(issue_tables(out) if result.streamed else sieve.issues_, accepted, limit)
-    _show(sieve, out, json, gate)
-    if new_baseline is not None:
+    if new_baseline is not None:  # before anything is printed: who reads it may have gone
         found = issue_tables(out) if result.streamed else sieve.issues_
         n = write_baseline(new_baseline, found, accepted, force=force)
-        say(f"baseline {new_baseline}: {n:,} accepted issues")
+        say(f"baseline {new_baseline}: {counted(n, 'accepted issue')}")
+    _show(sieve, out, json, gate)
     if accepted is not None:
         _show_new(gate, json)
     if not gate.passed:
@@ -164,10 +165,10 @@ def _detector_params(visual_tuning: str, pairs: list[str] | None) -> dict[str, A
 def _show_new(gate, json: bool) -> None:
     """List the issues that the baseline does not accept, one a line."""
     if gate.n_unknown:
-        say(f"note: {gate.n_unknown:,} ids of the baseline are not in the data")
+        say(f"note: not in the data: {counted(gate.n_unknown, 'id')} of the baseline")
     if json:
         return
-    typer.echo(f"{gate.n_new:,} new issues, {gate.n_accepted:,} accepted")
+    typer.echo(f"{counted(gate.n_new, 'new issue')}, {gate.n_accepted:,} accepted")
     for row in gate.new.itertuples():
         suggested = "(no class)" if row.action == "drop" else row.suggested_label
         typer.echo(
@@ -197,18 +198,22 @@ def _show(sieve, out: Path, json: bool, gate) -> None:
     rate = summary["noise_rate"]
     low, high = rate["interval"]
     console.print(
-        f"\n[bold]{summary['n_label_issues']:,} of {summary['n_images']:,} labels look wrong[/bold]"
-        f"  (estimated noise rate {rate['estimate']:.1%}; {low:.1%} to {high:.1%})"
+        f"\n[bold]{summary['n_label_issues']:,} of {gate.n_judged:,} labels look wrong[/bold]"
+        f"  (estimated noise rate {rate['estimate']:.1%}; {low:.1%} to {high:.1%})",
+        soft_wrap=True,
     )
     for line in promises(summary):
         console.print(Text(line), soft_wrap=True)
     if summary["n_unreadable"]:
-        console.print(f"{summary['n_unreadable']:,} images cannot be read; see the error column")
+        unreadable = counted(summary["n_unreadable"], "image")
+        console.print(f"{unreadable} cannot be read; see the error column", soft_wrap=True)
     table = Table(title="worst first", title_justify="left", title_style="")
     for column in ("file", "given", "suggested", "score", "action"):
-        table.add_column(column, justify="right" if column == "score" else "left", max_width=40)
+        justify = "right" if column == "score" else "left"
+        # Folded, not cut: the end of a path is what tells images apart.
+        table.add_column(column, justify=justify, max_width=40, overflow="fold")
     if summary["decisions"]:
-        console.print(_decided(summary["decisions"]))
+        console.print(_decided(summary["decisions"]), soft_wrap=True)
     worst = sieve.issues_.worst()
     if sieve.held_ is not None:
         worst = worst[~sieve.held_.decided[worst.index]]
@@ -218,8 +223,9 @@ def _show(sieve, out: Path, json: bool, gate) -> None:
         table.add_row(*(Text(_one_line(c)) for c in cells), f"{row.label_score:.3f}", row.action)
     if table.row_count:
         console.print(table)
+    command = f"labelsieve predict {shlex.quote(str(out))} IMAGES -o FILE"
     places = f"report {out / 'report.html'}\nissues {out / 'issues.csv'}\nmodel  {out / 'model'}"
-    console.print(Text(f"{places}  (labelsieve predict {out} IMAGES -o FILE)"), soft_wrap=True)
+    console.print(Text(f"{places}  ({command})"), soft_wrap=True)
 
 
 def _decided(figures: dict[str, Any]) -> str:

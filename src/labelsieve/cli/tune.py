@@ -78,6 +78,6 @@ def command(
     if json:
         common.print_json(result)
         return
-    typer.echo(f"classifier {out}  (labelsieve predict {out} IMAGES -o FILE)")
+    typer.echo(f"classifier {common.classifier_line(out)}")
     if tested is not None:
         typer.echo(f"test accuracy {result['test']['accuracy']:.4f} on {result['test']['n']:,}")

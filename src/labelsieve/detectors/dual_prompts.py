@@ -146,7 +146,8 @@ class DualPrompts(AbstractDetector):
     ) -> Detection:
         if self.warmup_epochs >= self.epochs:
             log.warning(
-                "all %d epochs are warm-up (warmup_epochs=%d): no label is doubted in training",
+                "every epoch is warm-up (epochs=%d, warmup_epochs=%d): no label is doubted in "
+                "training; take more epochs",
                 self.epochs,
                 self.warmup_epochs,
             )
