@@ -1,6 +1,7 @@
 """The contract of every registered detector."""
 
 import inspect
+import pickle
 
 import numpy as np
 import pytest
@@ -62,6 +63,13 @@ class TestEveryDetector:
         detector = cls(backbone="somewhere")
         assert clone(detector).get_params() == detector.get_params()
         assert set(detector.get_params()) == set(inspect.signature(cls).parameters)
+
+    def test_a_pickle_knows_what_was_found(self, name, tiny_backbone):
+        x, given, _ = clustered_features(width=tiny_backbone.embed_dim)
+        detector = make(name, tiny_backbone).fit(x, given)
+        again = pickle.loads(pickle.dumps(detector))
+        np.testing.assert_array_equal(again.label_score_, detector.label_score_)
+        assert again.issues_.table.equals(detector.issues_.table)
 
     def test_a_class_with_one_sample_and_an_empty_class(self, name, tiny_backbone):
         x, given, _ = clustered_features(width=tiny_backbone.embed_dim)

@@ -1,6 +1,7 @@
 """The contract of every registered tuner, and CoOp against a textbook loop."""
 
 import inspect
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -68,6 +69,13 @@ class TestEveryTuner:
         with pytest.raises(NotFittedError, match="call fit first"):
             tuner.predict(np.ones((1, 2)))
 
+    def test_a_pickle_predicts_the_same(self, name, tiny_backbone, tmp_path):
+        x, given = problem(name, tiny_backbone, tmp_path)
+        tuner = make(name, tiny_backbone).fit(x, given)
+        expected = tuner.predict_proba(x)
+        again = pickle.loads(pickle.dumps(tuner))
+        np.testing.assert_array_equal(again.predict_proba(x), expected)
+
     def test_unreadable_images_predict_nothing(self, name, tiny_backbone, tmp_path):
         root = write_colour_tree(tmp_path)
         (root / "red" / "red-00.png").write_bytes(b"broken")
@@ -85,6 +93,12 @@ class TestEveryTuner:
         assert before.keys() == after.keys()
         assert all(torch.equal(before[k], after[k]) for k in before)
         assert not any(p.requires_grad for p in tiny_backbone.model.parameters())
+
+
+def test_clones_share_a_loaded_backbone(tiny_backbone):
+    tuner = CoOp(tiny_backbone, epochs=2)
+    assert clone(tuner).backbone is tiny_backbone
+    assert clone(tuner).get_params() == tuner.get_params()
 
 
 def test_zero_shot_is_the_text_classifier(tiny_backbone):

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +202,7 @@ def _assemble(
         model_id=source.name,
         commit=source.commit,
         origin=str(Path(source.location).resolve()) if is_local else source.name,
-        weights_hash=lambda: _hash_weights(Path(source.location)),
+        weights_hash=partial(_hash_weights, Path(source.location)),
         device=device,
         dtype=dtype,
     )
