@@ -12,7 +12,7 @@ from labelsieve.core.exceptions import InputError
 from labelsieve.data import load_images
 from labelsieve.detectors import DETECTORS
 from labelsieve.detectors.issues import COLUMNS, LabelIssues, build_issues
-from problems import clustered_features, write_colour_tree
+from problems import clustered_features, other_torch_defaults, write_colour_tree
 
 NAMES = ("red", "green", "blue", "yellow")
 
@@ -63,6 +63,13 @@ class TestEveryDetector:
         detector = cls(backbone="somewhere")
         assert clone(detector).get_params() == detector.get_params()
         assert set(detector.get_params()) == set(inspect.signature(cls).parameters)
+
+    def test_what_torch_is_set_to_changes_nothing(self, name, tiny_backbone):
+        x, given, _ = clustered_features(width=tiny_backbone.embed_dim)
+        expected = make(name, tiny_backbone).fit(x, given).label_score_
+        with other_torch_defaults():
+            found = make(name, tiny_backbone).fit(x, given).label_score_
+        np.testing.assert_array_equal(found, expected)
 
     def test_a_pickle_knows_what_was_found(self, name, tiny_backbone):
         x, given, _ = clustered_features(width=tiny_backbone.embed_dim)

@@ -20,7 +20,7 @@ from labelsieve.tuners.fine_tune import FineTune
 from labelsieve.tuners.inputs import words_that_fit
 from labelsieve.tuners.plan import default_plan
 from labelsieve.tuners.zero_shot import ZeroShot
-from problems import clustered_features, write_colour_tree
+from problems import clustered_features, other_torch_defaults, write_colour_tree
 
 NAMES = ("red", "green", "blue", "yellow")
 PRESETS = {"vpt": "fft", "vlpt": "coop"}  # settings of another tuner, saved as what they are
@@ -68,6 +68,17 @@ class TestEveryTuner:
         assert set(tuner.get_params()) == set(inspect.signature(cls).parameters)
         with pytest.raises(NotFittedError, match="call fit first"):
             tuner.predict(np.ones((1, 2)))
+
+    def test_what_torch_is_set_to_changes_nothing(self, name, tiny_backbone, tmp_path):
+        x, given = problem(name, tiny_backbone, tmp_path / "photos")
+        expected = make(name, tiny_backbone).fit(x, given).predict_proba(x)
+        with other_torch_defaults():
+            tuner = make(name, tiny_backbone).fit(x, given)
+            found = tuner.predict_proba(x)
+            loaded = load_tuner(tuner.save(tmp_path / "m"), backbone=tiny_backbone)
+            again = loaded.predict_proba(x)
+        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(again, expected)
 
     def test_a_pickle_predicts_the_same(self, name, tiny_backbone, tmp_path):
         x, given = problem(name, tiny_backbone, tmp_path)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from ..core.device import resolve_device, resolve_dtype
+from ..core.device import own_defaults, resolve_device, resolve_dtype
 from ..core.exceptions import InputError, MissingExtraError, ModelUnavailableError
 from ..core.progress import progress
 from ..core.serialization import read_json
@@ -38,6 +38,7 @@ class _Source:
     options: dict[str, Any]
 
 
+@own_defaults()
 def load_backbone(
     model: str | Path | AbstractBackbone = DEFAULT_MODEL,
     *,
