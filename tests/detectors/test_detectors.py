@@ -86,6 +86,12 @@ class TestEveryDetector:
         detector.fit(x, given)
         assert np.isfinite(detector.label_score_).all()
 
+    def test_features_need_labels(self, name, tiny_backbone):
+        x, _, _ = clustered_features(width=tiny_backbone.embed_dim)
+        for features in (x, ImageFeatures(x)):
+            with pytest.raises(InputError, match="features come without labels"):
+                make(name, tiny_backbone).fit(features)
+
     def test_bad_input_is_said(self, name, tiny_backbone):
         x, given, _ = clustered_features(width=tiny_backbone.embed_dim)
         with pytest.raises(InputError, match=r"0\.\.3"):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.model_selection import cross_val_predict
 
 from labelsieve.backbones import AbstractBackbone
 from labelsieve.core.exceptions import InputError, NotFittedError
@@ -110,6 +111,13 @@ def test_clones_share_a_loaded_backbone(tiny_backbone):
     tuner = CoOp(tiny_backbone, epochs=2)
     assert clone(tuner).backbone is tiny_backbone
     assert clone(tuner).get_params() == tuner.get_params()
+
+
+def test_out_of_fold_probabilities_by_scikit_learn(tiny_backbone):
+    x, given, _ = clustered_features(width=tiny_backbone.embed_dim)
+    tuner = ZeroShot(tiny_backbone, class_names=NAMES)
+    found = cross_val_predict(tuner, x, given, cv=3, method="predict_proba")
+    np.testing.assert_allclose(found, tuner.fit(x, given).predict_proba(x), atol=1e-6)
 
 
 def test_zero_shot_is_the_text_classifier(tiny_backbone):

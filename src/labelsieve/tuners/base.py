@@ -211,6 +211,11 @@ class AbstractTuner(BaseEstimator):
             self.visual_tuning_.eval()
 
     @property
+    def classes_(self) -> IntArray:
+        """The class of each column of `predict_proba`, for scikit-learn; (K,)."""
+        return np.arange(len(self.class_names_))
+
+    @property
     def name(self) -> str:
         """The name under which this tuner is registered."""
         from .registry import TUNERS
