@@ -140,3 +140,8 @@ def test_class_names_and_numbers():
     for bad in (0, 2.5, True, float("nan")):
         with pytest.raises(InputError, match=r"n must be an integer in 1\.\.inf"):
             check_number(bad, name="n", low=1, integer=True)
+
+
+def test_json_of_a_path_is_its_name(tmp_path):
+    write_json(tmp_path / "a.json", {"source": tmp_path})
+    assert read_json(tmp_path / "a.json") == {"source": str(tmp_path)}
