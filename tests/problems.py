@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 50, 220)}
@@ -43,3 +45,14 @@ def clustered_features(n: int = 120, n_classes: int = 4, width: int = 32, seed: 
     wrong = rng.choice(n, n // 4, replace=False)
     given[wrong] = (true[wrong] + rng.integers(1, n_classes, len(wrong))) % n_classes
     return x, given, true
+
+
+@contextmanager
+def other_torch_defaults():
+    """Torch as a caller may have set it: no gradients, float64, another device."""
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.inference_mode(), torch.device("meta"):
+            yield
+    finally:
+        torch.set_default_dtype(torch.float32)

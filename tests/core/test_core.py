@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import SafetensorError
+from scipy.sparse import csr_matrix
 
 from labelsieve.core.device import resolve_device, resolve_dtype
 from labelsieve.core.exceptions import InputError, gather
@@ -113,11 +114,21 @@ def test_features_and_labels_are_checked_once_with_all_problems():
         check_features(bad)
     with pytest.raises(InputError, match=r"shape \(N, D\).*not \(3,\)"):
         check_features(np.ones(3))
+    for wrong in ("photos", ["photos/a.png"], csr_matrix(np.eye(2))):
+        with pytest.raises(InputError, match=r"must be numbers.*pass those that load_images"):
+            check_features(wrong)
     with pytest.raises(InputError, match=r"2 problems\n- expected shape \(4,\).*\n- .*0\.\.1.*5"):
         check_labels(np.array([0, 5]), 4, 2)
     with pytest.raises(InputError, match="integer class indices"):
         check_labels(np.array([0.5]), 1, 2)
     assert check_labels([0, 1], 2, 2).dtype == np.int64
+
+
+def test_features_may_be_tensors_as_they_come():
+    for given in (torch.eye(2, dtype=torch.bfloat16), torch.eye(2, requires_grad=True)):
+        found = check_features(given)
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, np.eye(2))
 
 
 def test_class_names_and_numbers():
@@ -129,3 +140,8 @@ def test_class_names_and_numbers():
     for bad in (0, 2.5, True, float("nan")):
         with pytest.raises(InputError, match=r"n must be an integer in 1\.\.inf"):
             check_number(bad, name="n", low=1, integer=True)
+
+
+def test_json_of_a_path_is_its_name(tmp_path):
+    write_json(tmp_path / "a.json", {"source": tmp_path})
+    assert read_json(tmp_path / "a.json") == {"source": str(tmp_path)}

@@ -83,6 +83,22 @@ def test_bad_labels(images, labels, text):
         images.with_labels(labels)
 
 
+def test_made_by_hand_of_lists_and_paths(images, tmp_path):
+    files = [tmp_path / name for name in images.ids]
+    own = LabeledImages(
+        ids=images.ids.tolist(),
+        file_names=[path.name for path in files],
+        given_labels=[0, 1, 1, 0],
+        class_names=["a", "b"],
+        source=FileSource(tmp_path, files),
+        rule="by hand",
+    )
+    assert grey(own.subset([2, 1])) == [2, 1]
+    assert own.subset([2, 1]).file_names.tolist() == ["2.png", "1.png"]
+    assert own.location(3) == str(tmp_path / "b_c" / "3.png")
+    assert repr(own) == "LabeledImages(4 images, 2 classes; by hand)"
+
+
 def test_lengths_must_fit():
     names = np.array(["a"], dtype=object)
     with pytest.raises(InputError, match="1 ids, but 0 file names"):

@@ -1,6 +1,7 @@
 """The contract of every registered detector."""
 
 import inspect
+import pickle
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from labelsieve.core.exceptions import InputError
 from labelsieve.data import load_images
 from labelsieve.detectors import DETECTORS
 from labelsieve.detectors.issues import COLUMNS, LabelIssues, build_issues
-from problems import clustered_features, write_colour_tree
+from problems import clustered_features, other_torch_defaults, write_colour_tree
 
 NAMES = ("red", "green", "blue", "yellow")
 
@@ -63,6 +64,20 @@ class TestEveryDetector:
         assert clone(detector).get_params() == detector.get_params()
         assert set(detector.get_params()) == set(inspect.signature(cls).parameters)
 
+    def test_what_torch_is_set_to_changes_nothing(self, name, tiny_backbone):
+        x, given, _ = clustered_features(width=tiny_backbone.embed_dim)
+        expected = make(name, tiny_backbone).fit(x, given).label_score_
+        with other_torch_defaults():
+            found = make(name, tiny_backbone).fit(x, given).label_score_
+        np.testing.assert_array_equal(found, expected)
+
+    def test_a_pickle_knows_what_was_found(self, name, tiny_backbone):
+        x, given, _ = clustered_features(width=tiny_backbone.embed_dim)
+        detector = make(name, tiny_backbone).fit(x, given)
+        again = pickle.loads(pickle.dumps(detector))
+        np.testing.assert_array_equal(again.label_score_, detector.label_score_)
+        assert again.issues_.table.equals(detector.issues_.table)
+
     def test_a_class_with_one_sample_and_an_empty_class(self, name, tiny_backbone):
         x, given, _ = clustered_features(width=tiny_backbone.embed_dim)
         given = np.where(given == 3, 2, given)
@@ -70,6 +85,12 @@ class TestEveryDetector:
         detector = make(name, tiny_backbone).set_params(class_names=(*NAMES, "nobody"))
         detector.fit(x, given)
         assert np.isfinite(detector.label_score_).all()
+
+    def test_features_need_labels(self, name, tiny_backbone):
+        x, _, _ = clustered_features(width=tiny_backbone.embed_dim)
+        for features in (x, ImageFeatures(x)):
+            with pytest.raises(InputError, match="features come without labels"):
+                make(name, tiny_backbone).fit(features)
 
     def test_bad_input_is_said(self, name, tiny_backbone):
         x, given, _ = clustered_features(width=tiny_backbone.embed_dim)

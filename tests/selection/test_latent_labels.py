@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from labelsieve.selection.latent_labels import fit_latent_labels, largest_expected_f1
+from labelsieve.selection.latent_labels import (
+    _fit_once,
+    fit_latent_labels,
+    largest_expected_f1,
+)
 from labelsieve.selection.noise_em import fit_matrix, fit_rate, observe, posterior_of, uniform_noise
 from problems import clustered_features
 
@@ -27,6 +31,22 @@ def test_images_that_are_all_the_same_can_be_judged():
     assert found.p_clean[:9].min() > found.p_clean[9:].max()  # rare, and not what the name says
     again = found.model.posterior(features, labels, np.tile([2.0, 0.0, -2.0], (12, 1)))
     assert np.isfinite(again).all()
+
+
+def test_one_image_a_class_can_be_judged():
+    features = np.eye(2, 8, dtype=np.float32)
+    found = fit_latent_labels(features, np.arange(2), 4 * np.eye(2))
+    assert found.p_clean.min() > 0.9  # the names agree, and nothing else is known
+    assert np.isfinite(found.noise_matrix).all()
+
+
+def test_a_fold_without_rows_leaves_no_row_unjudged():
+    x, given, _ = clustered_features(40, width=8)
+    x, names = np.column_stack([x, np.ones(40)]).astype(np.float32), np.zeros((40, 4))
+    unknown, folds = np.full(40, -1), np.arange(40) % 2
+    expected = _fit_once(x, given, unknown, names, folds)
+    found = _fit_once(x, given, unknown, names, folds + 1)
+    np.testing.assert_array_equal(found[0], expected[0])
 
 
 def test_expectation_maximisation_never_lowers_the_likelihood():

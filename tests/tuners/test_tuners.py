@@ -1,12 +1,14 @@
 """The contract of every registered tuner, and CoOp against a textbook loop."""
 
 import inspect
+import pickle
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.model_selection import cross_val_predict
 
 from labelsieve.backbones import AbstractBackbone
 from labelsieve.core.exceptions import InputError, NotFittedError
@@ -19,7 +21,7 @@ from labelsieve.tuners.fine_tune import FineTune
 from labelsieve.tuners.inputs import words_that_fit
 from labelsieve.tuners.plan import default_plan
 from labelsieve.tuners.zero_shot import ZeroShot
-from problems import clustered_features, write_colour_tree
+from problems import clustered_features, other_torch_defaults, write_colour_tree
 
 NAMES = ("red", "green", "blue", "yellow")
 PRESETS = {"vpt": "fft", "vlpt": "coop"}  # settings of another tuner, saved as what they are
@@ -68,6 +70,24 @@ class TestEveryTuner:
         with pytest.raises(NotFittedError, match="call fit first"):
             tuner.predict(np.ones((1, 2)))
 
+    def test_what_torch_is_set_to_changes_nothing(self, name, tiny_backbone, tmp_path):
+        x, given = problem(name, tiny_backbone, tmp_path / "photos")
+        expected = make(name, tiny_backbone).fit(x, given).predict_proba(x)
+        with other_torch_defaults():
+            tuner = make(name, tiny_backbone).fit(x, given)
+            found = tuner.predict_proba(x)
+            loaded = load_tuner(tuner.save(tmp_path / "m"), backbone=tiny_backbone)
+            again = loaded.predict_proba(x)
+        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(again, expected)
+
+    def test_a_pickle_predicts_the_same(self, name, tiny_backbone, tmp_path):
+        x, given = problem(name, tiny_backbone, tmp_path)
+        tuner = make(name, tiny_backbone).fit(x, given)
+        expected = tuner.predict_proba(x)
+        again = pickle.loads(pickle.dumps(tuner))
+        np.testing.assert_array_equal(again.predict_proba(x), expected)
+
     def test_unreadable_images_predict_nothing(self, name, tiny_backbone, tmp_path):
         root = write_colour_tree(tmp_path)
         (root / "red" / "red-00.png").write_bytes(b"broken")
@@ -85,6 +105,19 @@ class TestEveryTuner:
         assert before.keys() == after.keys()
         assert all(torch.equal(before[k], after[k]) for k in before)
         assert not any(p.requires_grad for p in tiny_backbone.model.parameters())
+
+
+def test_clones_share_a_loaded_backbone(tiny_backbone):
+    tuner = CoOp(tiny_backbone, epochs=2)
+    assert clone(tuner).backbone is tiny_backbone
+    assert clone(tuner).get_params() == tuner.get_params()
+
+
+def test_out_of_fold_probabilities_by_scikit_learn(tiny_backbone):
+    x, given, _ = clustered_features(width=tiny_backbone.embed_dim)
+    tuner = ZeroShot(tiny_backbone, class_names=NAMES)
+    found = cross_val_predict(tuner, x, given, cv=3, method="predict_proba")
+    np.testing.assert_allclose(found, tuner.fit(x, given).predict_proba(x), atol=1e-6)
 
 
 def test_zero_shot_is_the_text_classifier(tiny_backbone):

@@ -98,6 +98,10 @@ class AbstractBackbone(ABC):
         self.context_length = int(config.text_config.max_position_embeddings)
         self.logit_scale = float(model.logit_scale.detach().float().exp())
 
+    def __sklearn_clone__(self) -> AbstractBackbone:
+        """Estimators share a backbone, and so do their clones; it is frozen."""
+        return self
+
     @property
     @abstractmethod
     def embed_dim(self) -> int:

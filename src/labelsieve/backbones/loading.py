@@ -7,13 +7,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 
-from ..core.device import resolve_device, resolve_dtype
+from ..core.device import own_defaults, resolve_device, resolve_dtype
 from ..core.exceptions import InputError, MissingExtraError, ModelUnavailableError
 from ..core.progress import progress
 from ..core.serialization import read_json
@@ -37,6 +38,7 @@ class _Source:
     options: dict[str, Any]
 
 
+@own_defaults()
 def load_backbone(
     model: str | Path | AbstractBackbone = DEFAULT_MODEL,
     *,
@@ -201,7 +203,7 @@ def _assemble(
         model_id=source.name,
         commit=source.commit,
         origin=str(Path(source.location).resolve()) if is_local else source.name,
-        weights_hash=lambda: _hash_weights(Path(source.location)),
+        weights_hash=partial(_hash_weights, Path(source.location)),
         device=device,
         dtype=dtype,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -146,7 +147,7 @@ def adapt_open_clip(
         image_processor(model.visual, model_id),
         model_id=model_id,
         commit=None,
-        weights_hash=lambda: _hash(parts),
+        weights_hash=partial(_hash, parts),
         device=device,
         dtype=dtype,
     )

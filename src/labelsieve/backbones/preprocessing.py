@@ -28,6 +28,9 @@ class Preprocessing:
     def __init__(self, processor: Any):
         self.processor = processor
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Preprocessing, (self.processor,)  # what is cached cannot be pickled
+
     def __call__(self, images: Sequence[Image.Image]) -> Tensor:
         """Resize, crop and normalise PIL images: -> (B, 3, H, W) float32 on the CPU."""
         pixels = self.processor(list(images), return_tensors="np")["pixel_values"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 import torch
 
@@ -15,6 +17,32 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
+
+
+@contextmanager
+def own_defaults() -> Iterator[None]:
+    """Torch with its own defaults, float32, the CPU and gradients, whatever the caller has set.
+
+    Training without gradients, as after `torch.set_grad_enabled(False)`, would change nothing and
+    not say so.
+
+    Examples
+    --------
+    >>> with torch.no_grad(), own_defaults():
+    ...     torch.is_grad_enabled()
+    True
+    """
+    dtype, place = torch.get_default_dtype(), torch.get_default_device()
+    # Only where it differs: the one is global to all threads, the other slows every call.
+    moved = nullcontext() if place.type == "cpu" else torch.device("cpu")
+    try:
+        if dtype != torch.float32:
+            torch.set_default_dtype(torch.float32)
+        with torch.inference_mode(False), torch.enable_grad(), moved:
+            yield
+    finally:
+        if dtype != torch.float32:
+            torch.set_default_dtype(dtype)
 
 
 def resolve_device(device: str = "auto") -> torch.device:

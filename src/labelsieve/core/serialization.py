@@ -100,6 +100,8 @@ def _plain(value: Any) -> Any:
 
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, Path):
+        return str(value)
     raise TypeError(f"{type(value).__name__} cannot be written as JSON: {value!r}")
 
 

@@ -21,9 +21,17 @@ def check_features(features: Any, *, name: str = "features") -> FloatArray:
     Raises
     ------
     InputError
-        If there is no row, the shape is not (N, D), or a value is NaN or infinite.
+        If there is no row, the shape is not (N, D), or a value is no number, NaN or infinite.
     """
-    array = np.asarray(features, dtype=np.float32)
+    if hasattr(features, "detach"):  # a tensor: on any device, in any precision
+        features = features.detach().float().cpu()
+    try:
+        array = np.asarray(features, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{name} must be numbers of shape (N, D), not {type(features).__name__} ({error}); "
+            "where images are meant, pass those that load_images returns"
+        ) from error
     if array.ndim != 2 or 0 in array.shape:
         raise InputError(f"{name} must have shape (N, D) with N, D >= 1, not {array.shape}")
     bad = np.concatenate([~np.isfinite(array[c]).all(axis=1) for c in chunks(*array.shape)])

@@ -21,9 +21,9 @@ class LabeledImages:
 
     Parameters
     ----------
-    ids : ndarray of str, shape (N,)
+    ids : sequence of str, length N
         One unique name a row.
-    file_names : ndarray of str, shape (N,)
+    file_names : sequence of str, length N
         For people: the relative path where there is one.
     given_labels : ndarray of int64, shape (N,)
         Indices into `class_names`; -1 where the label is missing.
@@ -72,6 +72,8 @@ class LabeledImages:
         words = tuple(self.prompt_names) or tuple(name.replace("_", " ") for name in names)
         object.__setattr__(self, "class_names", names)
         object.__setattr__(self, "prompt_names", words)
+        for name in ("ids", "file_names"):
+            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=object))
         n_rows, problems = len(self.ids), []
         if len(self.file_names) != n_rows:
             problems.append(f"{n_rows} ids, but {len(self.file_names)} file names")
@@ -83,6 +85,9 @@ class LabeledImages:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def __repr__(self) -> str:
+        return f"LabeledImages({len(self)} images, {len(self.class_names)} classes; {self.rule})"
 
     @property
     def labeled(self) -> BoolArray:

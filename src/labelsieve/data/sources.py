@@ -115,21 +115,27 @@ class FileSource(ImageSource):
     ----------
     root : path
         The folder that relative names are relative to.
-    names : sequence of str or None
+    names : sequence of str, Path or None
         Relative or absolute paths, or URLs; None or "" is a row without an image.
     """
 
-    def __init__(self, root: str | os.PathLike[str], names: Sequence[str | None]):
+    def __init__(
+        self, root: str | os.PathLike[str], names: Sequence[str | os.PathLike[str] | None]
+    ):
         self.root = os.path.abspath(root)
         self.names = names
 
     def read_bytes(self, index: int) -> bytes:
         """The bytes of the file of a row."""
-        return struct_bytes(self.names[index], self.root)
+        return struct_bytes(self._name(index), self.root)
 
     def location(self, index: int) -> str | None:
         """The absolute path of the file of a row; None where it is a URL."""
-        return struct_location(self.names[index], self.root)
+        return struct_location(self._name(index), self.root)
+
+    def _name(self, index: int) -> str | None:
+        name = self.names[index]
+        return None if name is None else os.fspath(name)
 
     def subset(self, indices: IntArray) -> ImageSource:
         """Files of the rows alone, so that a small subset is small when it is sent elsewhere."""

@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator
 
 from ..backbones import AbstractBackbone, load_backbone
 from ..core.arrays import chunks, probabilities
+from ..core.device import own_defaults
 from ..core.exceptions import InputError
 from ..core.validation import BoolArray, FloatArray, IntArray
 from ..data import LabeledImages
@@ -112,6 +113,7 @@ class AbstractDetector(BaseEstimator):
             )
         return self.scorer_(features, labels)
 
+    @own_defaults()
     def fit(self, X: Any, y: Any = None, *, checkpoint: Path | None = None) -> Any:
         """Judge the given labels of images, or of features (N, D) with class indices (N,).
 

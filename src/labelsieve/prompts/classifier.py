@@ -139,8 +139,6 @@ def probabilities(
     InputError
         If the features are not finite, or have another width than the weights.
     """
-    if isinstance(features, Tensor):
-        features = features.detach().float().cpu().numpy()
     array = check_features(features)
     if array.shape[1] != weights.shape[1]:
         raise InputError(

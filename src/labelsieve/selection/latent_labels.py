@@ -198,10 +198,10 @@ def _fit_once(
     first_scale, rate = _trust_in_zero_shot(zero_shot, labels, known)
     matrix = uniform_noise(k, rate)
     blank = np.zeros((x.shape[1], k), np.float32)
-    fits = [Correction(blank, first_scale) for _ in np.unique(folds)]
+    fits = {fold: Correction(blank, first_scale) for fold in np.unique(folds)}  # some are empty
     correction, scale = np.zeros_like(zero_shot), np.full((n, 1), first_scale, np.float32)
     for round_ in range(UNIFORM_ROUNDS + FULL_ROUNDS):
-        for fold, fit in enumerate(fits):
+        for fold, fit in fits.items():
             seen, held = folds != fold, folds == fold
             target = posterior_of(fit.logits(x[seen], zero_shot[seen]), matrix, labels[seen])
             target = observe(target, known[seen])
@@ -216,7 +216,7 @@ def _fit_once(
             matrix = fit_matrix(logits, matrix, labels, 5, strength, known)
     weights = np.array([float(scale.mean()), 1.0])
     found = stack([zero_shot, correction], weights, matrix, labels, known, strength)
-    mean = np.mean([fit.weights for fit in fits], axis=0)
+    mean = np.mean([fit.weights for fit in fits.values()], axis=0)
     return *found[:3], (mean, found[3] if zero_shot.any() else np.append(0.0, found[3][1:]))
 
 

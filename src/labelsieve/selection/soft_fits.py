@@ -31,6 +31,8 @@ class Correction:
     def improve(self, x: FloatArray, zero_shot: FloatArray, target: FloatArray) -> None:
         """A few steps towards the soft labels `target` (N, K), with a ridge on the weights."""
         shape, n = self.weights.shape, len(x)
+        if n == 0:  # with one sample a class, all are in one fold
+            return
         ridge = np.full((shape[0], 1), RIDGE, np.float32)
         ridge[-1] *= 0.01  # the bias is nearly free
         target = target.astype(np.float32)

@@ -12,6 +12,7 @@ import torch
 from sklearn.base import BaseEstimator
 
 from ..backbones import AbstractBackbone, load_backbone
+from ..core.device import own_defaults
 from ..core.exceptions import NotFittedError
 from ..core.serialization import save_tensors, write_json, write_text
 from ..core.validation import BoolArray, FloatArray, IntArray
@@ -53,6 +54,7 @@ class AbstractTuner(BaseEstimator):
     history_: list[dict[str, float]]
     visual_tuning_: AbstractVisualTuning | None = None
 
+    @own_defaults()
     def fit(self, X: Any, y: Any = None, *, checkpoint: Path | None = None) -> Any:
         """Fit to images, or to features (N, D) with class indices (N,).
 
@@ -109,6 +111,7 @@ class AbstractTuner(BaseEstimator):
         found = image_features(X, self.backbone_, self.visual_tuning_)
         return self.classifier_.predict_proba(found.features), found.ok
 
+    @own_defaults()
     def predict_proba(self, X: Any) -> FloatArray:
         """Class probabilities (N, K), float32; NaN in rows whose image cannot be read.
 
@@ -206,6 +209,11 @@ class AbstractTuner(BaseEstimator):
                 {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
             )
             self.visual_tuning_.eval()
+
+    @property
+    def classes_(self) -> IntArray:
+        """The class of each column of `predict_proba`, for scikit-learn; (K,)."""
+        return np.arange(len(self.class_names_))
 
     @property
     def name(self) -> str:

@@ -174,7 +174,7 @@ def labelled(X: Any, y: Any, class_names: Sequence[str] | None) -> Any:
     """What gives labels and names: `y`, or `X`; images with an array `y` are given its labels."""
     if isinstance(X, LabeledImages) and not (y is None or isinstance(y, LabeledImages)):
         return X.with_labels(y, class_names)
-    return X if y is None else y
+    return X if y is None and isinstance(X, LabeledImages) else y
 
 
 def names_and_words(

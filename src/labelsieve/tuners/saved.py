@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..backbones import AbstractBackbone
+from ..core.device import own_defaults
 from ..core.exceptions import InputError
 from ..core.serialization import load_tensors, read_json
 
@@ -17,6 +18,7 @@ NETWORK = "network"
 """Sub-folder of a classifier that is a whole model of transformers."""
 
 
+@own_defaults()
 def load_tuner(
     folder: Path | str,
     *,
