@@ -123,19 +123,15 @@ class FileSource(ImageSource):
         self, root: str | os.PathLike[str], names: Sequence[str | os.PathLike[str] | None]
     ):
         self.root = os.path.abspath(root)
-        self.names = names
+        self.names = [None if name is None else os.fspath(name) for name in names]
 
     def read_bytes(self, index: int) -> bytes:
         """The bytes of the file of a row."""
-        return struct_bytes(self._name(index), self.root)
+        return struct_bytes(self.names[index], self.root)
 
     def location(self, index: int) -> str | None:
         """The absolute path of the file of a row; None where it is a URL."""
-        return struct_location(self._name(index), self.root)
-
-    def _name(self, index: int) -> str | None:
-        name = self.names[index]
-        return None if name is None else os.fspath(name)
+        return struct_location(self.names[index], self.root)
 
     def subset(self, indices: IntArray) -> ImageSource:
         """Files of the rows alone, so that a small subset is small when it is sent elsewhere."""
