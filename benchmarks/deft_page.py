@@ -25,7 +25,7 @@ ORDER = (
     ("recall", ("label-match",)),
     ("f1", ("small-loss mixture", "small-loss known rate", "keep everything")),
     ("best_f1", ("small-loss mixture", "label-match")),
-    ("test_accuracy", ("label-match", "small-loss mixture")),
+    ("test_accuracy", ("fft ce", "label-match", "small-loss mixture", "small-loss known rate")),
 )
 Records = dict[str, dict[str, Any]]
 
