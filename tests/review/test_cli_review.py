@@ -26,7 +26,7 @@ def test_export(scan_folder, tmp_path):
     session.close()
     result = run(scan_folder, "--export", target)
     assert (result.stdout.strip(), result.exit_code) == (str(target), 0)
-    assert "1 decisions" in result.stderr
+    assert result.stderr == "1 decision\n"
     assert target.read_text().splitlines()[1].startswith("id-4,drop,,Ada,2")
     (scan_folder / "decisions.csv").write_text("id,action,label\nid-4,keep,\nid-5,keep,\n")
     assert "2 decisions" in run(scan_folder, "--export", target).stderr
