@@ -58,7 +58,10 @@ def write_page(records: Records, out: Path, about: str) -> None:
 def order(table: pd.DataFrame) -> list[str]:
     """In how many label sets dual prompts on frozen features lead, over the seeds of both."""
     lines = ["## Does the paper's order hold?", ""]
-    lines += ["Dual prompts (`none`) minus the other, mean over the seeds of both.", ""]
+    lines += [
+        "Dual prompts (`none`) minus the other, mean over the seeds of both; `fft ce` is full"
+    ]
+    lines += ["fine-tuning on all labels.", ""]
     cases = sorted(case for case in table["case"].unique() if not case.endswith("clean"))
     lines += [f"| model | figure | against | ahead in | {' | '.join(cases)} |"]
     lines += ["|---" * (4 + len(cases)) + "|"]

@@ -45,7 +45,9 @@ class WordTokenizer:
 
     pad_token_id = END
 
-    def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, list[int]]:
+    def __call__(
+        self, text: str, add_special_tokens: bool = True, **_: object
+    ) -> dict[str, list[int]]:
         """Ids of the words, with start and end token if asked."""
         words = text.replace(".", " .").split()
         ids = [269 if word == "." else 1000 + int(word, 36) % 40_000 for word in words]

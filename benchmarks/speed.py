@@ -112,7 +112,7 @@ def _notes(result: dict[str, Any]) -> str:
 def main() -> None:
     """Run everything, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="under a minute; nothing is kept")
+    parser.add_argument("--quick", action="store_true", help="about a minute; nothing is kept")
     parser.add_argument("--table", action="store_true", help="only the table of the last run")
     arguments = parser.parse_args()
     where = RESULTS.with_name("quick.json") if arguments.quick else RESULTS
