@@ -150,10 +150,11 @@ class _JoAPRTraining(AbstractPromptTraining):
         log_p = self.all_logits().float().log_softmax(dim=1)
         losses = joint_loss(log_p, self.log_p_prior, self.labels, self.params.agreement)
         found = clean_probability_from_losses(
-            losses.double().cpu().numpy(), random_state=self.params.random_state
+            losses.cpu().double().numpy(), random_state=self.params.random_state
         )
-        p_clean = torch.as_tensor(found, device=log_p.device)
-        clean = clean_part(p_clean)
+        # Only float32 goes to the device: not every one has float64.
+        p_clean = torch.as_tensor(found, dtype=log_p.dtype, device=log_p.device)
+        clean = clean_part(torch.as_tensor(found)).to(log_p.device)
         self.targets = refurbish_labels(self.labels, p_clean, log_p.exp(), clean)
         self.n_clean.append(int(clean.sum()))
         log.info("epoch %d: %d of %d labels clean", epoch + 1, self.n_clean[-1], len(self.labels))

@@ -14,7 +14,7 @@ from ..backbones import AbstractBackbone
 from ..core.exceptions import gather
 from ..losses import make_loss
 from ..prompts import PromptLearner, TextClassifier
-from ..selection.prompt_ot import COSTS, LabelPartition, curriculum_budget, prompt_ot
+from ..selection.prompt_ot import COSTS, curriculum_budget, prompt_ot
 from .base import AbstractTuner
 from .inputs import FitData
 from .prompt_training import AbstractPromptTraining, train_prompts
@@ -150,26 +150,28 @@ class _NLPromptTraining(AbstractPromptTraining):
         super().__init__(learner, data, backbone)
         self.params = params
         self.clean_loss, self.noisy_loss = make_loss("ce"), make_loss("mae")
-        self.partition: LabelPartition | None = None
+        self.clean: Tensor | None = None
         self.n_clean: list[int] = []
 
     def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
-        params = self.params
-        self.partition = prompt_ot(
-            self.all_logits(),
+        params, logits = self.params, self.all_logits()
+        if logits.device.type == "mps":  # which has no float64
+            logits = logits.cpu()
+        found = prompt_ot(
+            logits,
             self.labels,
             reg=params.reg,
             cost=params.cost,
             budget=curriculum_budget(epoch, params.curriculum_epochs, params.begin_budget),
         )
-        self.n_clean.append(int(self.partition.clean.sum()))
+        self.clean = found.clean.to(self.labels.device)
+        self.n_clean.append(int(found.clean.sum()))
         log.info("epoch %d: %d of %d labels clean", epoch + 1, self.n_clean[-1], len(self.labels))
 
     def step(self, rows: Tensor, epoch: int, generator: torch.Generator) -> Tensor:
-        assert self.partition is not None
+        assert self.clean is not None
         logits, labels = self.logits(self.features[rows]), self.labels[rows]
-        clean = self.partition.clean[rows]
         losses = torch.where(
-            clean, self.clean_loss(logits, labels), self.noisy_loss(logits, labels)
+            self.clean[rows], self.clean_loss(logits, labels), self.noisy_loss(logits, labels)
         )
         return losses.mean()
