@@ -139,6 +139,9 @@ def test_curves_against_their_definitions():
         ]
         assert precision[np.searchsorted(GRID, level)] == pytest.approx(max(reach))
     assert precision.mean() >= average_precision_score(wrong, -score)
+    # Seven of ten errors come first, so at a recall of 0.7 nothing right has been looked at.
+    exact = np.array([True] * 7 + [False] * 3 + [True] * 3)
+    assert precision_on_grid(np.arange(13.0), exact)[140:142].tolist() == [1.0, 10 / 13]
     late = precision_on_grid(np.arange(4.0), np.array([False, True, False, True]))
     assert late.tolist() == [0.5] * len(GRID)  # at recall 0 too: nothing was ever more precise
     found = found_on_grid(score, wrong)

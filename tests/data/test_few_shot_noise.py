@@ -138,3 +138,5 @@ def test_bad_arguments(arguments, message):
         few_shot_noisy(TRUE, **arguments, random_state=0)
     with pytest.raises(InputError, match="expected integer class indices"):
         few_shot_noisy(["a", "b"], random_state=0)
+    with pytest.raises(InputError, match="none of the 3 images has one"):  # no empty data set
+        few_shot_noisy([-1, -1, -1], random_state=0)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from labelsieve.core.exceptions import InputError
-from labelsieve.data import load_images
+from labelsieve.data import few_shot, load_images
+from labelsieve.selection.subset import stratified_subset
 from labelsieve.sieve import LabelSieve, scan
 from labelsieve.sieve.self_check import flip_labels, wilson_interval
 from problems import write_colour_tree
@@ -19,6 +20,17 @@ def test_the_rate_is_exact_and_the_rest_stays():
     assert (labels[found.flipped] >= 0).all()
     again = flip_labels(labels, np.eye(3), 0.3, random_state=0)
     assert (again.labels == found.labels).all()
+
+
+@pytest.mark.parametrize("seed", [0, 1, 7])
+def test_rows_that_a_detector_of_the_same_seed_draws_are_flipped_as_often_as_others(seed):
+    """Shots and subsets must not be the flipped rows: nothing would be left to find them by."""
+    labels = np.arange(4000) % 10
+    found = flip_labels(labels, np.full((10, 10), 0.1), 0.1, random_state=seed)
+    shots = few_shot(found.labels, 40, seed)
+    some = stratified_subset(found.labels, 800, seed)
+    assert found.flipped[shots].mean() == pytest.approx(0.1, abs=0.05)
+    assert found.flipped[some].mean() == pytest.approx(0.1, abs=0.03)
 
 
 def test_flips_follow_the_noise_matrix():

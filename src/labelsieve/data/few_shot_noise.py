@@ -163,6 +163,11 @@ def _check(
     n = _count_classes(labels, table) if n_classes is None else n_classes
     check_number(n, name="n_classes", low=2, integer=True)
     true = check_given_labels(labels, n)
+    if not (true >= 0).any():
+        raise InputError(
+            f"shots are drawn by their labels, but none of the {len(true):,} images has one "
+            "(or can be read, where a model's confusions decide); name the column of the labels"
+        )
     if table is None:
         return true, np.zeros((len(true), n), dtype=np.int64)
     return true, _confusion_ranks(true, table, n)

@@ -45,8 +45,9 @@ def flip_labels(labels: IntArray, matrix: FloatArray, rate: float, random_state:
     random_state : int
         Decides rows and new labels.
     """
-    # A stream of its own: noise injected with the same seed must not decide the flips.
-    generator = numpy_generator(random_state).spawn(1)[0]
+    # A stream of its own: noise injected with the same seed must not decide the flips, nor the
+    # first spawned stream, which draws shots and subsets; these would be the flipped rows.
+    generator = numpy_generator(random_state).spawn(2)[1]
     rows = np.flatnonzero(labels >= 0)
     chosen = np.sort(generator.permutation(rows)[: round(rate * len(rows))])
     away = matrix + 1e-6
