@@ -148,9 +148,9 @@ def test_a_scan_records_and_keeps_its_decisions(images, tmp_path, tiny_backbone)
     record = json.loads((out / "run.json").read_text())["decisions"]
     counts = {"n": 4, "keep": 1, "relabel": 1, "drop": 1, "unsure": 1}
     assert record == {"source": "test"} | counts
-    assert pd.read_csv(out / "decisions.csv")["action"].tolist() == [
-        "relabel", "keep", "drop", "unsure",
-    ]  # fmt: skip
+    written = pd.read_csv(out / "decisions.csv", keep_default_na=False)
+    assert written["action"].tolist() == ["relabel", "keep", "drop", "unsure"]
+    assert written["label"].tolist()[1:] == ["blue", "", ""]  # which label was kept
     scan(images, out, LabelSieve(tiny_backbone, tuner="zero-shot"), force=True)
     assert not (out / "decisions.csv").exists()
     assert json.loads((out / "run.json").read_text())["decisions"] is None
