@@ -59,6 +59,14 @@ def test_tokens_equal_the_tokenizers_and_end_is_the_first_end_token(backbone):
     assert tokens.end.tolist() == [row.index(end_token) for row in padded]
 
 
+def test_the_end_token_inside_a_text_does_not_end_it(backbone):
+    texts = ["a sea<|endoftext|> lion.", "a sea lion."]
+    ids = [backbone.token_ids(text) for text in texts]
+    assert ids[0] == ids[1] != []
+    assert torch.equal(*backbone.encode_texts(texts))
+    assert backbone.token_ids("<|endoftext|>") == []
+
+
 def test_batch_size_does_not_matter(backbone):
     torch.testing.assert_close(
         backbone.encode_texts(TEXTS, batch_size=1), backbone.encode_texts(TEXTS), atol=1e-6, rtol=0

@@ -149,6 +149,20 @@ def test_name_that_ends_in_punctuation(tiny_backbone):
         assert learner.ends[0] == 4 + end
 
 
+@pytest.mark.parametrize("position", ["end", "middle", "front"])
+def test_a_name_that_the_tokenizer_does_not_know_leaves_its_place_empty(tiny_backbone, position):
+    arguments = {"n_context": 4, "position": position}
+    learner = PromptLearner(
+        tiny_backbone, ["cat", "sea<|endoftext|> lion", "<|endoftext|>"], **arguments
+    )
+    embeddings, end = embeddings_of(learner)
+    expected, ends = embeddings_of(PromptLearner(tiny_backbone, ["cat", "sea lion"], **arguments))
+    assert torch.equal(end, torch.tensor([*ends, ends[0] - 1]))
+    assert torch.equal(embeddings[:2], expected)
+    nothing = PromptLearner(tiny_backbone, ["<|endoftext|>", "<|endoftext|> "], **arguments)
+    assert nothing.name_rows.shape == (0,)
+
+
 def test_too_long_names_are_all_named(tiny_backbone):
     names = ["cat", "dog " * 70, "frog " * 80]
     with pytest.raises(InputError) as caught:

@@ -47,6 +47,17 @@ def test_headline_states_counts_rates_and_that_they_are_estimates(scan_folder):
         assert value in text
 
 
+def test_an_unreadable_image_that_people_dropped_is_still_unreadable(scan_folder):
+    table = pd.read_parquet(scan_folder / "issues.parquet")
+    table.loc[3, ["action", "predicted_label"]] = ["drop", None]
+    table.loc[7, ["given_label", "error", "action"]] = [None, "the label is missing", "review"]
+    table.to_parquet(scan_folder / "issues.parquet")
+    text = text_of(write_report(scan_folder))
+    assert "20 of 98 labels look wrong" in text
+    assert "1 unreadable file" in text
+    assert "cut short" in text
+
+
 def test_rows_are_the_issues_worst_first_with_their_values(scan_folder):
     payload = payload_of(write_report(scan_folder))
     assert payload["row"] == list(range(0, 100, 5))

@@ -8,7 +8,13 @@ import subprocess
 import sys
 from contextlib import contextmanager
 
-AWAY = ["ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE"]
+# The last one: killed in the middle of an image.
+AWAY = [
+    "ERR_CONNECTION_REFUSED",
+    "ERR_CONNECTION_RESET",
+    "ERR_EMPTY_RESPONSE",
+    "ERR_CONTENT_LENGTH_MISMATCH",
+]
 
 
 @contextmanager

@@ -49,7 +49,7 @@ def test_fifty_images_by_keyboard_survive_a_kill(scan_folder, open_page):
                 expected[row.id] = ("unsure", None)
             else:
                 page.keyboard.press("k")
-                expected[row.id] = ("keep", None)
+                expected[row.id] = ("keep", row.given_label)
         saved(page)
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -122,7 +122,7 @@ def test_conflicts_are_shown_and_solved(server, client, scan_folder, open_page):
     page.get_by_role("button", name="Use mine").click()
     notice.wait_for(state="hidden")
     saved(page)
-    assert decisions(scan_folder) == {f"id-{row}": ("keep", None)}
+    assert decisions(scan_folder) == {f"id-{row}": ("keep", "cat")}
     page.keyboard.press("ArrowLeft")
     page.locator("summary", has_text="Decided 2 times").click()
     page.get_by_role("button", name="Take the decision back").click()
@@ -148,7 +148,7 @@ def test_a_pair_is_decided_together_and_undone(server, scan_folder, open_page):
     page.keyboard.press("a")
     page.keyboard.press("k")
     page.locator("#n-done", has_text="20").wait_for()
-    assert set(decisions(scan_folder).values()) == {("keep", None)}
+    assert set(decisions(scan_folder).values()) == {("keep", "cat")}
     page.keyboard.press("z")
     page.locator("#n-done", has_text=re.compile("^2$")).wait_for()
     saved(page)

@@ -13,10 +13,13 @@ import pytest
 from PIL import Image
 
 from labelsieve.core.exceptions import InputError
+from labelsieve.data import load_images
 from labelsieve.review import ReviewServer
 from labelsieve.review.guard import Hosts
 from labelsieve.review.neighbours import NeighbourFinder
 from labelsieve.review.session import ReviewSession
+from labelsieve.sieve.decision_files import read_decisions
+from labelsieve.sieve.decisions import hold
 
 
 def test_decisions_conflicts_and_news(client, scan_folder):
@@ -30,7 +33,8 @@ def test_decisions_conflicts_and_news(client, scan_folder):
     status, result = client.decide([first | {"action": "keep"}], reviewer="Bob")
     assert status == 409
     conflict = result["conflicts"][0]
-    assert conflict["wanted"] == {"action": "keep", "label": None}
+    given = ["cat", "dog", "bird", "fish"][first["row"] % 4]
+    assert conflict["wanted"] == {"action": "keep", "label": given}
     assert conflict["decision"]["reviewer"] == "Ada"
     assert conflict["decision"]["label"] == "dog"
     status, _ = client.decide([first | {"action": "keep", "version": conflict["version"]}], "Bob")
@@ -42,8 +46,8 @@ def test_decisions_conflicts_and_news(client, scan_folder):
     assert client.get("/api/rows?state=undecided")["total"] == 19
     assert client.get("/api/rows?state=keep")["rows"][0]["row"] == first["row"]
     db = sqlite3.connect(scan_folder / "decisions.sqlite")
-    assert db.execute("SELECT id, action, reviewer FROM current").fetchall() == [
-        (f"id-{first['row']}", "keep", "Bob")
+    assert db.execute("SELECT id, action, label, reviewer FROM current").fetchall() == [
+        (f"id-{first['row']}", "keep", given, "Bob")
     ]
     db.close()
 
@@ -77,6 +81,20 @@ def test_a_page_of_other_images_decides_nothing(scan_folder):
 def test_giving_the_given_label_again_keeps_it(client):
     wanted = {"row": 0, "action": "relabel", "label": "cat", "version": 0}
     assert client.decide([wanted])[1]["saved"][0]["decision"]["action"] == "keep"
+
+
+def test_a_kept_label_that_changes_later_is_told_when_the_data_are_scanned_again(
+    client, scan_folder, tmp_path
+):
+    wanted = [{"row": row, "action": "keep", "version": 0} for row in (4, 5)]
+    assert client.decide(wanted)[0] == 200
+    images = load_images(tmp_path / "photos")
+    kept = hold(read_decisions(scan_folder), images)
+    assert kept.label[[4, 5]].tolist() == images.given_labels[[4, 5]].tolist() == [0, 1]
+    labels = images.given_labels.copy()
+    labels[5] = 3
+    with pytest.raises(InputError, match=r"'id-5' was decided to keep 'dog', but .* is 'fish'"):
+        hold(read_decisions(scan_folder), images.with_labels(labels))
 
 
 def test_bad_decisions_are_refused_together_and_nothing_is_saved(client):

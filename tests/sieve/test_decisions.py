@@ -109,6 +109,7 @@ def test_decisions_find_their_rows():
     assert held.decided.tolist() == [True, True, True, True, False, True]
     assert held.wrong().tolist() == [False, True, False, True, False, True]
     assert held.training_labels(images.given_labels).tolist() == [0, 1, 1, -1, 0, 2]
+    assert held.decisions.rows == (Decision("a", "keep", "cat"), *rows[1:])
 
 
 def test_decisions_of_other_data_are_refused_in_one_message():

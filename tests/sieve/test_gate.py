@@ -12,8 +12,10 @@ from typer.main import get_command
 
 from labelsieve.cli.main import app
 from labelsieve.core.exceptions import InputError
+from labelsieve.data import LabeledImages
 from labelsieve.detectors.issues import build_issues
-from labelsieve.sieve.gate import check_gate, read_baseline, write_baseline
+from labelsieve.sieve.decisions import Decision, Decisions, hold
+from labelsieve.sieve.gate import check_gate, read_baseline, with_kept, write_baseline
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 IDS = ["a.png", 'b,"2".png', "c\nd.png", "../e.png", "grün.png", "f.png", "g.png", "h.png"]
@@ -69,9 +71,29 @@ def test_the_issues_of_a_former_scan_are_accepted_for_their_label(tmp_path):
 
 def test_kept_and_unsure_decisions_are_accepted(tmp_path):
     actions = ["keep", "unsure", "relabel", "drop"]
-    rows = [["id", "action", "label"], *([IDS[i], actions[i], "dog"] for i in range(4))]
-    gate = check_gate(issues_of(), read_baseline(table(tmp_path / "d.csv", rows)), 0.0)
-    assert gate.new["id"].tolist() == IDS[2:4]
+    labels = ["cat", "", "dog", ""]
+    rows = [["id", "action", "label"], *zip(IDS, actions, labels, strict=False)]
+    baseline = read_baseline(table(tmp_path / "d.csv", rows))
+    assert check_gate(issues_of(), baseline, 0.0).new["id"].tolist() == IDS[2:4]
+    relabeled = issues_of(given=[1] * 8)  # the kept "cat" is a "dog" now
+    assert check_gate(relabeled, baseline, 0.0).new["id"].tolist() == [IDS[0], *IDS[2:4]]
+    short = [["id", "action"], [IDS[0], "keep"]]
+    baseline = read_baseline(table(tmp_path / "short.csv", short))
+    assert check_gate(relabeled, baseline, 0.0).new["id"].tolist() == IDS[1:4]
+
+
+def test_a_baseline_accepts_what_people_kept_before_it_was_written(tmp_path):
+    ids = np.array(IDS, dtype=object)
+    images = LabeledImages(ids, ids, np.zeros(8, dtype=np.int64), ("cat", "dog"), None, "test")
+    rows = (Decision(IDS[0], "keep"), Decision(IDS[1], "relabel", "dog"), Decision(IDS[4], "keep"))
+    held = hold(Decisions(rows, "x"), images)
+    path = tmp_path / "accepted.csv"
+    decided = issues_of(flagged=[1, 2, 3])  # rows 0 and 4 are kept, so that they are no issues
+    assert write_baseline(path, decided, with_kept(None, held)) == 5
+    assert check_gate(issues_of(flagged=[0, 1, 2, 3, 4]), read_baseline(path), 0.0).passed
+    former = read_baseline(table(tmp_path / "former.csv", [["id"], [IDS[0]], [IDS[7]]]))
+    assert with_kept(former, held).entries == {IDS[0]: None, IDS[7]: None, IDS[4]: {"cat"}}
+    assert with_kept(former, None) is former
 
 
 def test_a_written_baseline_lets_the_same_scan_pass(tmp_path):

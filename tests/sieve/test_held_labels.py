@@ -14,8 +14,10 @@ from labelsieve.detectors.latent_label import LatentLabel
 from labelsieve.selection.latent_labels import fit_latent_labels
 from labelsieve.selection.noise_em import fit_matrix, log_likelihood, uniform_noise
 from labelsieve.sieve import LabelSieve, scan
-from labelsieve.sieve.decisions import Decision, Decisions
+from labelsieve.sieve.decisions import Decision, Decisions, hold
 from labelsieve.sieve.estimates import intercept_shift
+from labelsieve.sieve.gate import check_gate
+from labelsieve.sieve.summary import doubted_classes, summarize
 from problems import clustered_features, write_colour_tree
 
 NAMES = ("red", "green", "blue", "yellow")
@@ -132,13 +134,43 @@ def test_unreadable_and_unlabeled_rows_can_be_decided(tmp_path, tiny_backbone):
     rows = (Decision("red/broken.png", "drop"), Decision("loose.png", "relabel", "red"))
     sieve = LabelSieve(tiny_backbone, tuner="zero-shot")
     table = sieve.fit(root, decisions=Decisions(rows, "x")).issues_.table.set_index("id")
-    assert table.loc["red/broken.png", "action"] == "drop"
+    broken = table.loc["red/broken.png"]
+    assert [broken["action"], broken["is_label_issue"]] == ["drop", False]  # no wrong label
+    assert np.isnan(broken["label_score"])
+    plain = LabelSieve(tiny_backbone, tuner="zero-shot").fit(root)
+    judged = [check_gate(fitted.issues_, None, None).n_judged for fitted in (plain, sieve)]
+    assert judged == [len(table) - 2] * 2
     loose = table.loc["loose.png"]
     assert [loose["action"], loose["suggested_label"]] == ["relabel", "red"]
     assert not loose["is_label_issue"]
     assert np.isnan(loose["label_score"])
     assert sieve.summary_["n_unreadable"] == 1
     assert sieve.kept_labels_[list(sieve.issues_.table["id"]).index("loose.png")] == 2
+
+
+def test_classes_whose_labels_nearly_all_look_wrong_are_told():
+    names, judged = ["cat", "felid", "axolotl", "dog", "none"], np.array([50, 20, 20, 4, 0])
+    (note,) = doubted_classes(names, judged, np.array([44, 18, 20, 4, 0]))
+    assert "nearly all labels of 'felid' (18 of 20), 'axolotl' (20 of 20) look wrong" in note
+    assert "other words for it with --class-names" in note
+    assert doubted_classes(names, judged, np.array([44, 17, 17, 4, 0])) == []
+    (note,) = doubted_classes([f"c{k}" for k in range(12)], np.full(12, 9), np.full(12, 9))
+    assert "'c9' (9 of 9) and 2 more classes look wrong" in note
+
+
+def test_a_doubted_class_is_a_warning_of_the_scan_unless_people_decided(
+    images, tiny_backbone, caplog
+):
+    sieve = LabelSieve(tiny_backbone, detector="knn", tuner="zero-shot").fit(images)
+    detector, first = sieve.detector_, images.given_labels == 0
+    detector.is_label_issue_ = first
+    found = summarize(detector, images, sieve.noise_matrix_)["warnings"]
+    assert found == [*images.notes, caplog.messages[-1]]
+    n = int(first.sum())
+    assert f"nearly all labels of {images.class_names[0]!r} ({n} of {n})" in found[-1]
+    dropped = Decisions(tuple(Decision(i, "drop") for i in images.ids[first]), "x")
+    held = hold(dropped, images)
+    assert summarize(detector, images, sieve.noise_matrix_, held)["warnings"] == list(images.notes)
 
 
 def test_a_scan_records_and_keeps_its_decisions(images, tmp_path, tiny_backbone):
@@ -148,9 +180,9 @@ def test_a_scan_records_and_keeps_its_decisions(images, tmp_path, tiny_backbone)
     record = json.loads((out / "run.json").read_text())["decisions"]
     counts = {"n": 4, "keep": 1, "relabel": 1, "drop": 1, "unsure": 1}
     assert record == {"source": "test"} | counts
-    assert pd.read_csv(out / "decisions.csv")["action"].tolist() == [
-        "relabel", "keep", "drop", "unsure",
-    ]  # fmt: skip
+    written = pd.read_csv(out / "decisions.csv", keep_default_na=False)
+    assert written["action"].tolist() == ["relabel", "keep", "drop", "unsure"]
+    assert written["label"].tolist()[1:] == ["blue", "", ""]  # which label was kept
     scan(images, out, LabelSieve(tiny_backbone, tuner="zero-shot"), force=True)
     assert not (out / "decisions.csv").exists()
     assert json.loads((out / "run.json").read_text())["decisions"] is None

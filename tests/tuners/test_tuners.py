@@ -263,6 +263,12 @@ def test_long_names_are_cut_to_fit_and_stay_distinct(tiny_backbone, caplog):
     ZeroShot(tiny_backbone, class_names=("cat", long + "a", "x" * 300)).fit(x, given)
 
 
+def test_a_class_name_of_which_the_tokenizer_knows_nothing_is_told(tiny_backbone, caplog):
+    assert words_that_fit(tiny_backbone, ["cat", "<|endoftext|>"]) == ("cat", "<|endoftext|>")
+    assert [record.args[1] for record in caplog.records] == ["<|endoftext|>"]
+    assert "cannot read the class name '<|endoftext|>'" in caplog.text
+
+
 def test_loading_something_else_is_said(tmp_path):
     with pytest.raises(InputError, match="holds no saved classifier"):
         load_tuner(tmp_path)

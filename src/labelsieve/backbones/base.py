@@ -193,8 +193,12 @@ class AbstractBackbone(ABC):
         return normalize(self.image_embeddings(pixels.to(self.device)).float(), dim=-1)
 
     def token_ids(self, text: str) -> list[int]:
-        """Token ids of a text alone, without start, end and padding."""
-        return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+        """Token ids of a text alone, without start, end and padding.
+
+        CLIP's tokenizers have the end token for what they do not know; there the text would end.
+        """
+        ids = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        return [i for i in ids if i != self.tokenizer.eos_token_id]
 
     @cached_property
     def frame(self) -> tuple[tuple[int, ...], tuple[int, ...]]:

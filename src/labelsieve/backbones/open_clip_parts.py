@@ -98,6 +98,7 @@ class Tokenizer:
 
     def __init__(self, tokenizer: Any):
         self.tokenizer = tokenizer
+        self.eos_token_id = tokenizer.eot_token_id
 
     def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, list[int]]:
         ids = self.tokenizer.encode(text)

@@ -89,7 +89,7 @@ def command(
 ) -> None:
     """Find wrong labels: issues, a robust classifier and a report."""
     from ..sieve.decision_files import read_decisions
-    from ..sieve.gate import check_gate, issue_tables, read_baseline, write_baseline
+    from ..sieve.gate import check_gate, issue_tables, read_baseline, with_kept, write_baseline
 
     accepted = None if baseline is None else read_baseline(baseline)
     decided = None if decisions is None else read_decisions(decisions)
@@ -141,7 +141,8 @@ def command(
     gate = check_gate(issue_tables(out) if result.streamed else sieve.issues_, accepted, limit)
     if new_baseline is not None:  # before anything is printed: who reads it may have gone
         found = issue_tables(out) if result.streamed else sieve.issues_
-        n = write_baseline(new_baseline, found, accepted, force=force)
+        former = with_kept(accepted, sieve.held_)
+        n = write_baseline(new_baseline, found, former, force=force)
         say(f"baseline {new_baseline}: {counted(n, 'accepted issue')}")
     _show(sieve, out, json, gate)
     if accepted is not None:

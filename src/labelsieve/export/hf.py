@@ -53,7 +53,11 @@ def export_hf(source: Path, out: Path) -> list[Path]:
         }
     )
     columns = {name: plain(table[name]) for name in features if name not in ("image", "label")}
-    columns["image"] = [embedded(images, row) for row in range(len(images))]
+    # What the scan could not read has no prediction; it would end every loop over the data set.
+    readable = table["predicted_label"].notna().tolist()
+    columns["image"] = [
+        embedded(images, row) if good else None for row, good in enumerate(readable)
+    ]
     columns["label"] = [-1 if k is None else k for k in scanned.class_index("given_label")]
     schema = features.arrow_schema
     built = pa.Table.from_pydict({name: columns[name] for name in schema.names}, schema=schema)

@@ -123,7 +123,7 @@ class PromptLearner(nn.Module):
                 else:
                     slots[k, -1 - source] = at
         names = [(k, at) for k, row in enumerate(rows) for at in row.name]
-        name_rows, name_slots = torch.tensor(names, dtype=torch.long).T
+        name_rows, name_slots = torch.tensor(names, dtype=torch.long).reshape(-1, 2).T
         # The frozen embeddings are kept once for each token that occurs.
         pad = torch.tensor([backbone.pad_id])
         found, sources = torch.cat([pad, ids.flatten()]).unique(return_inverse=True)

@@ -112,9 +112,12 @@ def flagged_rows(issues: pd.DataFrame) -> pd.DataFrame:
 
 
 def unreadable_mask(issues: pd.DataFrame) -> BoolArray:
-    """True where the image could not be read, shape (N,)."""
-    pairs = zip(issues["action"], issues["error"], strict=True)
-    marks = [action == "unreadable" or (not action and error) for action, error in pairs]
+    """True where the image could not be read, shape (N,): also where people decided to drop it."""
+    cells = zip(issues["action"], issues["error"], issues["predicted_label"], strict=True)
+    marks = [
+        action == "unreadable" or (error and (not action or predicted is None))
+        for action, error, predicted in cells
+    ]
     return np.array(marks, dtype=bool)
 
 

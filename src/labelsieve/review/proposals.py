@@ -49,9 +49,9 @@ def _problem(entry: dict[str, Any], n_rows: int, classes: frozenset[str]) -> str
 
 
 def _proposal(entry: dict[str, Any], table: IssueTable) -> Proposal:
-    """Only "relabel" carries a label, and giving the given label again keeps it."""
-    row, action, label = entry["row"], entry["action"], entry.get("label")
-    if action == "relabel" and label == table.name(int(table.given[row])):
+    """Giving the given label again keeps it; "keep" notes which label that is."""
+    row, action, given = entry["row"], entry["action"], table.name(int(table.given[entry["row"]]))
+    if action == "relabel" and entry["label"] == given:
         action = "keep"
-    label = label if action == "relabel" else None
+    label = {"relabel": entry.get("label"), "keep": given}.get(action)
     return Proposal(table.ids[row], action, label, entry["version"])

@@ -41,14 +41,12 @@ def seeded(store: DecisionStore, folder: Path, table: IssueTable) -> BoolArray:
         for row in read_decisions(folder / TABLE).rows
         if row.id in rows and (row.action != "relabel" or row.label in classes)
     ]
+    labels = [row.label if row.action in ("keep", "relabel") else None for row in known]
     store.seed(
         [
-            Decision(
-                row.id, row.action, row.label if row.action == "relabel" else None,
-                row.reviewer, row.time,
-            )
-            for row in known
+            Decision(row.id, row.action, label, row.reviewer, row.time)
+            for row, label in zip(known, labels, strict=True)
         ]
-    )  # fmt: skip
+    )
     held[[rows[row.id] for row in known if row.action in FIRM]] = True
     return held

@@ -41,7 +41,7 @@ class Decision:
     action : str
         One of `ACTIONS`, or "undo" where there is no decision.
     label : str or None
-        The new label of a "relabel".
+        The new label of a "relabel", the label that a "keep" keeps.
     reviewer, time : str or None
         Who decided, and when (UTC, ISO 8601).
     version : int

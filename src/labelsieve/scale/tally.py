@@ -11,6 +11,7 @@ import pandas as pd
 from ..detectors.issues import ACTIONS
 from ..sieve.cuts import cut_sizes, expected_cuts
 from ..sieve.estimates import ErrorEstimate, expected, noise_rate
+from ..sieve.summary import doubted_classes
 
 
 class Tally:
@@ -133,7 +134,7 @@ class Tally:
             "per_class": per_class,
             "per_pair": [{"given": g, "suggested": s, "n": -n} for n, g, s in pairs],
             "noise_matrix_diagonal_mean": float(np.diag(matrix).mean()),
-            "warnings": list(notes),
+            "warnings": [*notes, *doubted_classes(names, self.judged, self.issues)],
         }
 
 

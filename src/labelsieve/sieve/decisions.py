@@ -83,7 +83,8 @@ class HeldLabels:
     label : ndarray of int64, shape (N,)
         The label that is known to be right; -1 where none is known.
     decisions : Decisions
-        As they were given.
+        As they were given, each "keep" with the label that it keeps: where that changes later,
+        the decision no longer holds.
     """
 
     action: np.ndarray[Any, Any]
@@ -177,7 +178,7 @@ def hold(decisions: Decisions, images: LabeledImages) -> HeldLabels:
             now = repr(images.class_names[given]) if given >= 0 else "missing"
             problems.append(
                 f"id {decision.id!r} was decided to keep {decision.label!r}, but its label in the "
-                f"data is {now}"
+                f"data is {now}; decide about it again, or leave that decision out"
             )
         elif decision.action == "keep" and given < 0:
             action[row] = "unsure"  # there is no label to keep: nothing was decided
@@ -193,7 +194,22 @@ def hold(decisions: Decisions, images: LabeledImages) -> HeldLabels:
         _unknown_ids(unknown, images) + _few(problems),
         what=f"decisions of {decisions.origin} do not fit the data",
     )
-    return HeldLabels(action, label, decisions)
+    return HeldLabels(action, label, _with_kept(decisions, images, action))
+
+
+def _with_kept(
+    decisions: Decisions, images: LabeledImages, action: np.ndarray[Any, Any]
+) -> Decisions:
+    """The decisions, each "keep" of a labelled row with the label."""
+    kept = {
+        images.ids[row]: images.class_names[images.given_labels[row]]
+        for row in np.flatnonzero(action == "keep")
+    }
+    rows = (
+        replace(row, label=kept[row.id]) if row.action == "keep" and row.id in kept else row
+        for row in decisions.rows
+    )
+    return replace(decisions, rows=tuple(rows))
 
 
 def merged(older: Decisions, newer: Decisions) -> Decisions:

@@ -100,7 +100,7 @@ def estimate_errors(detector: AbstractDetector, held: HeldLabels | None = None) 
     }
     alone = getattr(detector, "model_p_clean_", None)
     if alone is not None and decided.any():
-        before = 1.0 - alone[judged]  # NaN where a decided image cannot be read
+        before = 1.0 - alone[judged]  # NaN where people dropped the image
         would_flag = np.zeros(len(before), dtype=bool)
         seen = np.isfinite(before)
         would_flag[seen] = largest_expected_f1(1.0 - before[seen])

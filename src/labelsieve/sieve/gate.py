@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from ..core.exceptions import InputError, gather
 from ..core.serialization import atomic_path
 from ..detectors import LabelIssues
-from .decisions import ACTIONS
+from .decisions import ACTIONS, HeldLabels
 
 COLUMNS = ("id", "file_name", "given_label")
 ACCEPTED = ("keep", "unsure")
@@ -149,7 +149,8 @@ def read_baseline(path: Path | str) -> Baseline:
     Of a table with the column `is_label_issue` (the ``issues.csv`` of a former scan) the issues
     are accepted; of one with `action` (decisions) the rows "keep" and "unsure", while "relabel" and
     "drop" remain issues until they are applied; of any other table all rows. With a column
-    `given_label` a row is accepted for that label only: relabeled to something else, it is new.
+    `given_label` a row is accepted for that label only: relabeled to something else, it is new;
+    so is a decision "keep" that says which label it keeps.
     Repeated rows are one.
 
     Raises
@@ -172,11 +173,13 @@ def read_baseline(path: Path | str) -> Baseline:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"cannot read the baseline {path}: {error}") from error
     problems = [f"line {line}: the id is empty" for line, row in rows if not row["id"]]
+    label = "given_label" if "given_label" in names else ""
     if "is_label_issue" in names:
         rule = "issues of a former scan"
         chosen = [row for _, row in rows if row["is_label_issue"].strip().lower() in TRUE]
     elif "action" in names:
         rule = "decisions: keep and unsure"
+        label = label or "label"  # of a "keep" the kept one
         chosen = [row for _, row in rows if row["action"].strip().lower() in ACCEPTED]
         problems += [
             f"line {line}: action {row['action']!r} is none of {', '.join(ACTIONS)}"
@@ -188,7 +191,28 @@ def read_baseline(path: Path | str) -> Baseline:
     if len(problems) > 10:
         problems = [*problems[:10], f"and {len(problems) - 10} more like these"]
     gather(problems, what=f"baseline {path}")
-    return Baseline(_entries(chosen, "given_label" in names), rule)
+    return Baseline(_entries(chosen, label), rule)
+
+
+def with_kept(baseline: Baseline | None, held: HeldLabels | None) -> Baseline | None:
+    """A baseline, and the labels that people kept: a scan without their decisions may flag them.
+
+    Parameters
+    ----------
+    baseline : Baseline, optional
+        Accepted issues.
+    held : HeldLabels, optional
+        What people decided.
+    """
+    if held is None:
+        return baseline
+    known = baseline or Baseline({}, "decisions: keep")
+    entries = dict(known.entries)
+    for row in held.decisions.rows:
+        labels = entries.get(row.id, set())
+        if row.action == "keep" and row.label and labels is not None:
+            entries[row.id] = labels | {row.label}
+    return replace(known, entries=entries)
 
 
 def write_baseline(
@@ -249,10 +273,11 @@ def _accepted_rows(table: pd.DataFrame, known: Baseline) -> list[list[str]]:
     ]
 
 
-def _entries(rows: Iterable[dict[str, str]], labeled: bool) -> dict[str, set[str] | None]:
+def _entries(rows: Iterable[dict[str, str]], column: str) -> dict[str, set[str] | None]:
+    """The labels in a column that are accepted for each id; None where it has none."""
     entries: dict[str, set[str] | None] = {}
     for row in rows:
-        label = row["given_label"] if labeled else ""
+        label = row.get(column, "")
         labels = entries.setdefault(row["id"], set())
         if not label:
             entries[row["id"]] = None

@@ -54,13 +54,18 @@ def fit_held(
 
 
 def _overrule(detector: AbstractDetector, given: Any, held: HeldLabels) -> None:
-    """Put what is known in place of the detector's judgement: score and p_clean 1 or 0."""
+    """Put what is known in place of the detector's judgement: score and p_clean 1 or 0.
+
+    Without a label or an image there is nothing to judge: who drops a broken file has found no
+    wrong label.
+    """
     wrong = held.wrong()
-    judged = held.decided & (given >= 0)
+    judgeable = (given >= 0) & ~np.isnan(detector.probabilities_[:, 0])
+    judged = held.decided & judgeable
     for scores in (detector.label_score_, detector.p_clean_):
         scores[judged] = ~wrong[judged]
-        scores[given < 0] = np.nan
-    flagged = np.where(held.decided, wrong, detector.is_label_issue_) & (given >= 0)
+        scores[~judgeable] = np.nan
+    flagged = np.where(held.decided, wrong, detector.is_label_issue_) & judgeable
     detector.is_label_issue_ = flagged
     detector.fits_no_class_ = np.where(
         held.decided, held.dropped & flagged, detector.fits_no_class_

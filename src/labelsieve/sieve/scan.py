@@ -130,8 +130,8 @@ def scan(
         sieve.summary_["self_check"] = sieve.rehearse(images, self_check)
     if budget is not None:
         sieve.summary_["budget"] = _write_first(stage / FIRST, sieve, budget)
-    if decisions is not None:
-        decisions.save(stage / TABLE)
+    if sieve.held_ is not None:
+        sieve.held_.decisions.save(stage / TABLE)
     write_fitted(stage, sieve, images, run_record(sieve, images, source, command) | (record or {}))
     if finish is not None:
         finish(stage, images)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,11 @@ from ..detectors.issues import ACTIONS
 from .cuts import cut_figures
 from .decisions import HeldLabels
 from .estimates import decided_figures, estimate_errors, expected, noise_rate
+
+log = logging.getLogger(__name__)
+NEARLY_ALL = 0.9
+FEW = 5  # labels of a class of which nothing is said
+MOST_NAMED = 10
 
 
 def clean_probability(detector: AbstractDetector) -> FloatArray:
@@ -93,6 +100,15 @@ def summarize(
     table = detector.issues_.table
     found = estimate_errors(detector, held)
     judged = ~np.isnan(detector.label_score_)
+    open_rows = judged if held is None else judged & ~held.decided
+    size = len(images.class_names)
+    notes = doubted_classes(
+        images.class_names,
+        np.bincount(images.given_labels[open_rows], minlength=size),
+        np.bincount(images.given_labels[open_rows & detector.is_label_issue_], minlength=size),
+    )
+    for note in notes:
+        log.warning("%s", note)
     return {
         "n_images": len(table),
         "n_unreadable": int(np.isnan(detector.probabilities_[:, 0]).sum()),
@@ -107,8 +123,38 @@ def summarize(
         "per_class": _per_class(detector, images, 1.0 - found.wrong, judged),
         "per_pair": _per_pair(detector),
         "noise_matrix_diagonal_mean": float(np.diag(matrix).mean()),
-        "warnings": list(images.notes),
+        "warnings": [*images.notes, *notes],
     }
+
+
+def doubted_classes(names: Sequence[str], judged: IntArray, flagged: IntArray) -> list[str]:
+    """A note on classes whose labels nearly all look wrong, if there are any.
+
+    People rarely give a label that is nearly always wrong. Models often do not know a name, and
+    then its expected precision does not hold.
+
+    Parameters
+    ----------
+    names : sequence of str
+        K class names.
+    judged, flagged : ndarray of int64, shape (K,)
+        Labels of each class, and those among them that look wrong.
+
+    Examples
+    --------
+    >>> doubted_classes(["cat", "Felidae"], np.array([9, 30]), np.array([1, 29]))[0][:42]
+    "nearly all labels of 'Felidae' (29 of 30) "
+    """
+    found = np.flatnonzero((judged >= FEW) & (flagged >= NEARLY_ALL * judged))
+    if not len(found):
+        return []
+    shown = [f"{names[k]!r} ({flagged[k]:,} of {judged[k]:,})" for k in found[:MOST_NAMED]]
+    more = f" and {len(found) - MOST_NAMED} more classes" if len(found) > MOST_NAMED else ""
+    return [
+        f"nearly all labels of {', '.join(shown)}{more} look wrong: look at some of them. If they "
+        "are right, the model does not know the name, and the estimates do not hold; give other "
+        "words for it with --class-names (see 'Words for prompts' in the documentation)"
+    ]
 
 
 def _per_class(

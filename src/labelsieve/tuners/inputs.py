@@ -93,7 +93,7 @@ def words_that_fit(backbone: AbstractBackbone, words: Sequence[str]) -> tuple[st
 
     Half of the context belongs to the name, less where 16 context tokens, a full stop and the two
     ends would not fit beside it. A cut is logged, since two names that differ only beyond it look
-    alike to the model.
+    alike to the model; and so is a name of which the tokenizer knows nothing.
 
     Parameters
     ----------
@@ -106,6 +106,13 @@ def words_that_fit(backbone: AbstractBackbone, words: Sequence[str]) -> tuple[st
     room = max(1, min(length // 2, length - BESIDE_A_NAME))
     for name in words:
         kept = name
+        if not backbone.token_ids(name):
+            log.warning(
+                "%s cannot read the class name %.60r, so prompts do not say it: give other words "
+                "with --class-names",
+                backbone.model_id,
+                name,
+            )
         # A name that is cut leaves room for what tells it from its twins below.
         while len(backbone.token_ids(kept)) > (room if kept == name else room * 3 // 4):
             shorter = kept.rpartition(" ")[0].rstrip() or kept[: len(kept) * 3 // 4]
