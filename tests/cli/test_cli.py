@@ -161,7 +161,7 @@ def test_images_that_cannot_be_read_are_told_with_the_reason(tmp_path, tiny_clip
     run("tune", photos, "-o", tmp_path / "m", *start)
     assert "1 of 43 images cannot be read, such as 'red/broken.png': empty file" in caplog.text
     run("evaluate", tmp_path / "m", photos)
-    assert "1 images that cannot be read count as wrong" in caplog.text
+    assert "counted as wrong: 1 image that cannot be read" in caplog.text
 
 
 def test_a_config_file_takes_the_names_of_flags_and_a_single_value(tmp_path):
@@ -207,7 +207,7 @@ def test_quiet_says_only_what_failed(photos, tmp_path):
     (photos / "red" / "notes.txt").write_text("no image")
     loud = run("noise", photos, "-o", tmp_path / "a").stderr
     assert "42 images, 3 classes" in loud
-    assert "note: 1 files without an image extension were skipped" in loud
+    assert "note: skipped 1 file without an image extension" in loud
     assert run("noise", photos, "-o", tmp_path / "b", "-q").stderr == ""
     assert run("noise", photos, "-o", tmp_path / "c", "--verbose").stderr == loud
 

@@ -48,7 +48,7 @@ def test_confusions_come_from_the_model(photos, tiny_clip_dir, tiny_backbone):
     (photos / "red" / "red-00.png").write_bytes(b"broken")
     result = noise(photos, "--shots", 4, "--wrong", 1, "--confusions-from", tiny_clip_dir)
     assert result.exit_code == 0, (result.output, result.exception)
-    assert "note: 1 images cannot be read and are not drawn" in result.stderr
+    assert "note: not drawn: 1 image that cannot be read" in result.stderr
     images = load_images(photos)
     found = image_features(images, tiny_backbone)
     weights = zero_shot_classifier(tiny_backbone, images.prompt_names).weights.numpy()

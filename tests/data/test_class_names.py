@@ -27,8 +27,8 @@ def test_words_for_prompts_leave_the_order_alone(tmp_path):
     assert images.class_names == ("n01", "n02", "red_fox")
     assert images.prompt_names == ("cat", "sea lion", "red fox")
     assert images.notes[-2:] == (
-        "words.json has no words for 1 classes: ['red_fox']",
-        "words.json has 1 labels that are no class: ['n09']",
+        "words.json has no words for 1 of the classes: ['red_fox']",
+        "words.json has 1 name beside the classes: ['n09']",
     )
 
 

@@ -22,7 +22,7 @@ def test_hidden_and_other_files_are_skipped_and_counted(tmp_path):
     write_tree(tmp_path, ["a/1.png", "b/2.png", "a/.hidden.png", ".git/x.png", "a/n.txt", "b/n.md"])
     images = load_images(tmp_path)
     assert images.ids.tolist() == ["a/1.png", "b/2.png"]
-    assert images.notes == ("2 files without an image extension were skipped",)
+    assert images.notes == ("skipped 2 files without an image extension",)
 
 
 def test_a_file_that_is_no_image_is_an_unreadable_row(tmp_path):
@@ -40,7 +40,7 @@ def test_a_file_that_is_no_image_is_an_unreadable_row(tmp_path):
 def test_loose_images_have_no_label(tmp_path):
     images = load_images(write_tree(tmp_path, ["a/1.png", "b/2.png", "top.png"]))
     assert dict(zip(images.ids, images.given_labels, strict=True))["top.png"] == -1
-    assert "1 images lie outside the class folders; they have no label" in images.notes
+    assert "1 image outside the class folders, without a label" in images.notes
 
 
 def test_link_loops_end(tmp_path):
@@ -49,7 +49,7 @@ def test_link_loops_end(tmp_path):
     (tmp_path / "b" / "self").symlink_to("self")
     images = load_images(tmp_path)
     assert images.ids.tolist() == ["a/1.png", "b/2.png"]
-    assert "1 links to a folder that they lie in were not followed" in images.notes
+    assert "not followed: 1 link to a folder that holds it" in images.notes
 
 
 def test_a_linked_folder_is_followed(tmp_path):
@@ -178,5 +178,5 @@ def test_flat_folder_with_given_classes_is_unlabelled(tmp_path):
     images = load_images(write_tree(tmp_path, ["1.png", "2.png"]), class_names=["a", "b"])
     assert images.given_labels.tolist() == [-1, -1]
     assert not images.labeled.any()
-    assert images.notes == ("2 of 2 rows have no label; they are kept with none",)
+    assert images.notes == ("2 of 2 rows kept without a label",)
     assert images.rule.startswith("a flat folder of images without labels")

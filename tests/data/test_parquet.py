@@ -177,7 +177,7 @@ def test_repeated_names_of_embedded_images_are_no_conflict(tmp_path):
     columns = {"image": structs(2, path="same.png"), "label": ["x", "y"]}
     images = load_images(write_parquet(tmp_path / "t.parquet", columns))
     assert images.ids.tolist() == ["same.png", "same.png#2"]
-    assert images.notes == ("1 rows repeat a file name; their ids end in #2, #3, ...",)
+    assert images.notes == ("1 row with a file name used before: ids end in #2, ...",)
 
 
 def test_shards_of_a_split(tmp_path):

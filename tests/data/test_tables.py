@@ -131,7 +131,7 @@ def test_missing_labels_are_kept(tmp_path):
     images = load_images(path)
     assert images.given_labels.tolist() == [0, -1, 1, -1, -1]
     assert images.labeled.tolist() == [True, False, True, False, False]
-    assert images.notes == ("3 of 5 rows have no label; they are kept with none",)
+    assert images.notes == ("3 of 5 rows kept without a label",)
 
 
 def test_ids_come_from_the_id_column(tmp_path):
@@ -159,8 +159,8 @@ def test_repeated_files_get_numbers_and_conflicts_are_noted(tmp_path):
     images = load_images(table(tmp_path, "\n".join(["image,label", *rows])))
     assert images.ids.tolist() == ["a.png", "a.png#3", "a.png#4", "b.png", "b.png#2", "a.png#2"]
     assert images.notes == (
-        "3 rows repeat a file name; their ids end in #2, #3, ...",
-        "1 files are listed with conflicting labels: 'a.png'",
+        "3 rows with a file name used before: ids end in #2, ...",
+        "conflicting labels for 1 file: 'a.png'",
     )
 
 

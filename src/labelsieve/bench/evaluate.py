@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..core.exceptions import InputError
+from ..core.text import counted
 from ..core.validation import IntArray
 from ..data import LabeledImages
 from ..tuners import AbstractTuner
@@ -41,7 +42,7 @@ def evaluate(tuner: AbstractTuner, images: LabeledImages) -> dict[str, Any]:
     probabilities = tuner.predict_proba(images.subset(labeled))
     unreadable = int(np.isnan(probabilities[:, 0]).sum())
     if unreadable:
-        log.warning("%d images that cannot be read count as wrong", unreadable)
+        log.warning("counted as wrong: %s that cannot be read", counted(unreadable, "image"))
     return classification_metrics(probabilities, labels[labeled], tuner.class_names_)
 
 

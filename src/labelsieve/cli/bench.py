@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from ..core.exceptions import InputError
+from ..core.text import counted
 from . import common
 from .common import say
 
@@ -88,7 +89,7 @@ def run(
     if json:
         common.print_json({"results": str(out / "results.parquet"), **counts})
     else:
-        done = common.counted(counts["ok"], "cell")
+        done = counted(counts["ok"], "cell")
         typer.echo(f"{done} done, {counts['failed']:,} failed: {out}")
         typer.echo(f"tables  labelsieve bench report {shlex.quote(str(out))}")
     if counts["failed"]:

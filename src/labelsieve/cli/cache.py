@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..core.text import counted
 from . import common
 
 app = typer.Typer(no_args_is_help=True, help="See and remove cached image features.")
@@ -28,7 +29,7 @@ def show(json: common.Json = False) -> None:
             f"{entry.dtype:<8}  {entry.model_id}"
         )
     total = sum(entry.bytes for entry in entries)
-    typer.echo(f"{common.counted(len(entries), 'model')}, {total / 1e6:.1f} MB in {cache.path}")
+    typer.echo(f"{counted(len(entries), 'model')}, {total / 1e6:.1f} MB in {cache.path}")
 
 
 @app.command("rm")
@@ -48,4 +49,4 @@ def remove(
     removed = [
         entry for key in ([None] if everything else keys or []) for entry in cache.remove(key)
     ]
-    typer.echo(f"removed the features of {common.counted(len(removed), 'model')}")
+    typer.echo(f"removed the features of {counted(len(removed), 'model')}")

@@ -257,11 +257,6 @@ def classifier_line(folder: Path) -> str:
     return f"{folder}  (labelsieve predict {shlex.quote(str(folder))} IMAGES -o FILE)"
 
 
-def counted(n: int, what: str) -> str:
-    """A number and its noun."""
-    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
-
-
 def print_json(value: Any) -> None:
     """The result on standard output, as JSON that any encoding can carry."""
     import json

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from ..core.text import counted
 from . import common
-from .common import counted, say
+from .common import say
 
 
 def command(

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from ..core.text import counted
 from . import common
-from .common import counted, say
+from .common import say
 
 DETECTORS = "latent-label, label-match, small-loss, confident-learning, knn or dual-prompts"
 READ = ("image_column", "label_column", "class_names", "split")

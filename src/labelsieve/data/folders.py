@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..core.exceptions import InputError
+from ..core.text import counted
 from .class_names import ClassSpec, read_classes_json
 from .listing import Listing, printable
 from .sources import FileSource
@@ -167,11 +168,11 @@ def _notes(walk: _Walk, loose: int | None) -> list[str]:
             "none; if they are, give the path of one of them"
         )
     if loose:
-        notes.append(f"{loose} images lie outside the class folders; they have no label")
+        notes.append(f"{counted(loose, 'image')} outside the class folders, without a label")
     if walk.skipped:
-        notes.append(f"{walk.skipped} files without an image extension were skipped")
+        notes.append(f"skipped {counted(walk.skipped, 'file')} without an image extension")
     if walk.loops:
-        notes.append(f"{walk.loops} links to a folder that they lie in were not followed")
+        notes.append(f"not followed: {counted(walk.loops, 'link')} to a folder that holds it")
     if walk.closed:
-        notes.append(f"{len(walk.closed)} folders cannot be listed: {walk.closed[:5]}")
+        notes.append(f"cannot list {counted(len(walk.closed), 'folder')}: {walk.closed[:5]}")
     return notes

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.exceptions import InputError
+from ..core.text import counted
 from .class_names import ClassSpec, read_class_spec
 from .images import LabeledImages
 from .labels import EncodedLabels, encode_labels
@@ -99,7 +100,7 @@ def assemble(listing: Listing, options: ReadOptions) -> LabeledImages:
     repeated, repeat_notes = _repeats(names, encoded.labels, isinstance(listing.source, FileSource))
     words, word_notes = _prompt_names(encoded.class_names, given)
     missing = int((encoded.labels < 0).sum())
-    missing_notes = (f"{missing} of {len(names)} rows have no label; they are kept with none",)
+    missing_notes = (f"{missing:,} of {counted(len(names), 'row')} kept without a label",)
     return LabeledImages(
         ids=_unique(names, repeated) if listing.ids is None else _check_ids(listing.ids, where),
         file_names=names,
@@ -173,12 +174,14 @@ def _repeats(
     repeated = frame["name"].duplicated().to_numpy()
     if not repeated.any():
         return repeated, []
-    notes = [f"{int(repeated.sum())} rows repeat a file name; their ids end in #2, #3, ..."]
+    notes = [
+        f"{counted(int(repeated.sum()), 'row')} with a file name used before: ids end in #2, ..."
+    ]
     pairs = frame.loc[frame["label"] >= 0].drop_duplicates()
     conflicts = list(dict.fromkeys(pairs.loc[pairs["name"].duplicated(), "name"]))
     if conflicts and same_file:
         shown = ", ".join(map(repr, conflicts[:5]))
-        notes.append(f"{len(conflicts)} files are listed with conflicting labels: {shown}")
+        notes.append(f"conflicting labels for {counted(len(conflicts), 'file')}: {shown}")
     return repeated, notes
 
 
@@ -209,7 +212,11 @@ def _prompt_names(names: tuple[str, ...], given: ClassSpec) -> tuple[tuple[str, 
         )
     notes = []
     if without:
-        notes.append(f"{given.origin} has no words for {len(without)} classes: {without[:5]}")
+        notes.append(
+            f"{given.origin} has no words for {len(without)} of the classes: {without[:5]}"
+        )
     if unused:
-        notes.append(f"{given.origin} has {len(unused)} labels that are no class: {unused[:5]}")
+        notes.append(
+            f"{given.origin} has {counted(len(unused), 'name')} beside the classes: {unused[:5]}"
+        )
     return tuple(given.words.get(name, name.replace("_", " ")) for name in names), notes

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..core.exceptions import InputError, StorageError, UnreadableImageError
+from ..core.text import counted
 from ..core.validation import IntArray
 from .class_names import CLASSES_FILE, ClassSpec, read_classes_json
 from .folders import EXTENSIONS
@@ -97,7 +98,9 @@ def read_remote_folder(url: str, options: ReadOptions) -> Listing:
         rule="one folder a class, remote",
         where=url,
         spec=spec_beside(join_url(url, "x")) if CLASSES_FILE in files else ClassSpec(),
-        notes=(f"{skipped} files without an image extension were skipped",) if skipped else (),
+        notes=(f"skipped {counted(skipped, 'file')} without an image extension",)
+        if skipped
+        else (),
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ..backbones import AbstractBackbone, FeatureCache, extract_features, load_backbone
+from ..core.text import counted
 from ..core.validation import BoolArray, FloatArray
 from ..data import LabeledImages, NoisyLabels, write_few_shot_noisy
 from ..prompts import zero_shot_classifier
@@ -62,7 +63,7 @@ def write_few_shot_noise(
         confusions, readable = _zero_shot_logits(images, load_backbone(confusions_from, **loading))
         if not readable.all():
             images = images.with_labels(np.where(readable, images.given_labels, -1))
-            notes = (f"{(~readable).sum()} images cannot be read and are not drawn",)
+            notes = (f"not drawn: {counted(int((~readable).sum()), 'image')} that cannot be read",)
     noisy = write_few_shot_noisy(
         images,
         out,
