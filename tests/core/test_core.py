@@ -137,6 +137,9 @@ def test_class_names_and_numbers():
         check_class_names(["a", "a", "b"])
     with pytest.raises(InputError, match="at least two classes"):
         check_class_names(["a"])
+    for value in ("cat", 3):  # not the classes c, a and t
+        with pytest.raises(InputError, match="must be a list of names, not"):
+            check_class_names(value)
     for bad in (0, 2.5, True, float("nan")):
         with pytest.raises(InputError, match=r"n must be an integer in 1\.\.inf"):
             check_number(bad, name="n", low=1, integer=True)
