@@ -100,8 +100,9 @@ def test_seeds():
 
 def test_devices():
     assert resolve_device("cpu").type == "cpu"
-    with pytest.raises(InputError, match="unknown device 'tpu'"):
-        resolve_device("tpu")
+    for bad in ("tpu", "cpu:x", "cpu:", 0):
+        with pytest.raises(InputError, match=f"unknown device {bad!r}"):
+            resolve_device(bad)
     assert resolve_dtype("auto", torch.device("cpu")) == torch.float32
     with pytest.raises(InputError, match="unknown dtype 'int8'"):
         resolve_dtype("int8", torch.device("cpu"))

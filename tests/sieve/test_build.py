@@ -84,3 +84,9 @@ def test_what_no_data_can_make_usable_is_told_first(registry, name, params, mess
 def test_numbers_of_numpy_are_numbers(name, params):
     """As a search over a grid made with numpy gives them."""
     assert build_estimator(TUNERS, name, params, 0).get_params().items() >= params.items()
+
+
+@pytest.mark.parametrize("params", [3, ["k"], {1: 2}])
+def test_parameters_that_are_no_mapping(params):
+    with pytest.raises(InputError, match="detector 'knn' must be a mapping from names to values"):
+        build_estimator(DETECTORS, "knn", params, 0)
