@@ -1,6 +1,7 @@
 """Models of open_clip, with random weights: equal to open_clip's own computation."""
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from torch.nn.functional import normalize
 from labelsieve.backbones import load_backbone
 from labelsieve.backbones import open_clip as adapter
 from labelsieve.backbones.image_models import load_encoder
+from labelsieve.backbones.open_clip_parts import Tokenizer
 from labelsieve.core.exceptions import InputError, MissingExtraError, ModelUnavailableError
 from labelsieve.prompts import PromptLearner, encode_prompts
 from labelsieve.tuners.coop import CoOp
@@ -146,3 +148,11 @@ def test_the_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "open_clip", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'labelsieve\[open-clip\]'"):
         load_backbone("open_clip:RN50/openai")
+
+
+def test_the_tokenizer_takes_what_a_backbone_asks_for():
+    # Without open_clip: where it is not installed, nothing else runs the adapter's tokenizer.
+    stand_in = SimpleNamespace(encode=lambda text: [7, len(text)], sot_token_id=1, eot_token_id=2)
+    owner = SimpleNamespace(tokenizer=Tokenizer(stand_in))
+    assert adapter.OpenClipBackbone.token_ids(owner, "cat") == [7, 3]
+    assert owner.tokenizer("cat")["input_ids"] == [1, 7, 3, 2]

@@ -123,6 +123,17 @@ def test_noise_is_drawn_once_and_a_changed_file_is_refused(suite, places):
     with pytest.raises(InputError, match="is damaged"):
         read_noisy(cells[0], places)
     path.write_bytes(drawn)
+    read_noisy(cells[0], places)
+    record = path.with_suffix(".json").read_text()
+    other = table.assign(given=pd.read_parquet(path)["given"])
+    other.loc[0, "truth"] = (other.loc[0, "truth"] + 1) % 3  # as if a label of the data changed
+    other.to_parquet(path, index=False)
+    known = json.loads(record) | {"hash": content_hash(other)}
+    path.with_suffix(".json").write_text(json.dumps(known))
+    with pytest.raises(InputError, match="changed since"):
+        read_noisy(cells[0], places)
+    path.write_bytes(drawn)
+    path.with_suffix(".json").write_text(record)
     (places.results.parent / "train" / "red" / "red-00.png").rename(
         places.results.parent / "train" / "red" / "a.png"
     )

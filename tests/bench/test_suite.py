@@ -120,6 +120,28 @@ def test_a_key_changes_with_what_decides_the_result_and_with_nothing_else():
     assert rate["coop", "symmetric", 1] != before["coop", "symmetric", 1]
 
 
+@pytest.mark.parametrize(
+    ("noise", "key", "text"),
+    [
+        ("{kind: none, rate: 0.4}", "rate", "none noise does not take it"),
+        ("{kind: symmetric, rate: 0.4, wrong: 2}", "wrong", "symmetric noise does not take it"),
+        (
+            "{kind: symmetric, rate: 0.4, confusions: m}",
+            "confusions",
+            "symmetric noise does not take it",
+        ),
+        ("{kind: none, file: a.parquet}", "file", "none noise does not take it"),
+        ("{column: human, rate: 0.4}", "rate", "a column of human labels does not take it"),
+        ("{column: human, truth_column: t}", "truth_column", "it is a column of `file`"),
+    ],
+)
+def test_a_key_that_would_change_nothing_is_told(noise, key, text):
+    with pytest.raises(InputError, match=f"line 8, noise.none.{key}: {text}"):
+        parse_suite(GOOD.replace("{kind: none}", noise))
+    good = "{kind: instance-dependent, rate: 0.4, normalize: true}"
+    assert parse_suite(GOOD.replace("{kind: none}", good)).noise["none"].normalize
+
+
 def test_a_seed_that_occurs_twice_would_count_twice():
     with pytest.raises(InputError, match=r"seeds: expected .* each once, not \[1, 2, 1\]"):
         parse_suite(GOOD.replace("[1, 2]", "[1, 2, 1]"))

@@ -108,6 +108,11 @@ def test_bad_decisions_and_baselines_are_refused(photos, tmp_path, tiny_clip_dir
         assert isinstance(result.exception, InputError)  # which `run` turns into status 2
         return str(result.exception)
 
+    (tmp_path / "thesis.csv").write_text("mine\n")
+    assert "no baseline; add --force" in fails("--write-baseline", tmp_path / "thesis.csv")
+    assert "is a folder; name a file" in fails("--write-baseline", tmp_path)
+    assert fails("--fit-rows", 100) == "--fit-rows goes with --engine ray"
+    assert not (tmp_path / "o").exists()  # told before anything was scanned
     text = fails("--decisions", tmp_path / "d.csv")
     assert "1 of the ids are not in the data: 'nowhere.png'" in text
     assert "label 'rde' of id 'green/red-06.png' is no class of the data" in text

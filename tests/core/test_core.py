@@ -100,8 +100,9 @@ def test_seeds():
 
 def test_devices():
     assert resolve_device("cpu").type == "cpu"
-    with pytest.raises(InputError, match="unknown device 'tpu'"):
-        resolve_device("tpu")
+    for bad in ("tpu", "cpu:x", "cpu:", 0):
+        with pytest.raises(InputError, match=f"unknown device {bad!r}"):
+            resolve_device(bad)
     assert resolve_dtype("auto", torch.device("cpu")) == torch.float32
     with pytest.raises(InputError, match="unknown dtype 'int8'"):
         resolve_dtype("int8", torch.device("cpu"))
@@ -137,6 +138,9 @@ def test_class_names_and_numbers():
         check_class_names(["a", "a", "b"])
     with pytest.raises(InputError, match="at least two classes"):
         check_class_names(["a"])
+    for value in ("cat", 3):  # not the classes c, a and t
+        with pytest.raises(InputError, match="must be a list of names, not"):
+            check_class_names(value)
     for bad in (0, 2.5, True, float("nan")):
         with pytest.raises(InputError, match=r"n must be an integer in 1\.\.inf"):
             check_number(bad, name="n", low=1, integer=True)

@@ -184,6 +184,7 @@ def test_shards_of_a_split(tmp_path):
     for split, k in (("train", 0), ("train", 1), ("test", 0)):
         columns = {"image": structs(3, path=f"{split}{k}-{{}}.png"), "label": [0, 1, 0]}
         write_parquet(tmp_path / "data" / f"{split}-0000{k}-of-00002.parquet", columns, HF_LABELS)
+    (tmp_path / "data" / "._train-00000-of-00002.parquet").write_bytes(b"of macOS")
     images = load_images(tmp_path)
     assert len(images) == 6
     assert value(images, 4) == 1

@@ -119,6 +119,25 @@ def test_a_whole_shard_is_not_called_truncated(tmp_path: Path):
     assert load_images(tmp_path).notes == ()
 
 
+def test_an_archive_beside_what_was_unpacked_from_it_is_no_data(tmp_path: Path):
+    shard(tmp_path / "photos.tar", ["cat/1", "dog/1"], "fish")
+    for name in ("cat/1.png", "dog/1.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"")
+    images = load_images(tmp_path)
+    assert images.ids.tolist() == ["cat/1.png", "dog/1.png"]
+    assert images.class_names == ("cat", "dog")
+    (tmp_path / "metadata.csv").write_text("file_name,label\ncat/1.png,a\ndog/1.png,b\n")
+    assert load_images(tmp_path).class_names == ("a", "b")
+
+
+def test_hidden_shards_are_passed_over(tmp_path: Path):
+    shard(tmp_path / "a.tar", ["1"], "cat")
+    shard(tmp_path / "b.tar", ["2"], "dog")
+    (tmp_path / "._a.tar").write_bytes(b"what macOS writes beside a file")
+    assert load_images(tmp_path).ids.tolist() == ["1", "2"]
+
+
 def test_no_tar_file(tmp_path: Path):
     (tmp_path / "a.tar").write_bytes(b"no archive at all" * 100)
     with pytest.raises(InputError, match=r"a\.tar cannot be read as an uncompressed tar file"):

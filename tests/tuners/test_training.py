@@ -103,6 +103,16 @@ def test_a_checkpoint_of_another_run_is_ignored(tmp_path, caplog):
     assert len(list(tmp_path.glob("epoch-*.safetensors"))) == 1
 
 
+@pytest.mark.parametrize("name", ["training.json", "epoch-6.safetensors"])
+def test_a_damaged_checkpoint_is_ignored(tmp_path, caplog, name):
+    train(Regression(), 23, PLAN, checkpoint=tmp_path)
+    (tmp_path / name).write_bytes(b"")
+    again = Regression()
+    train(again, 23, PLAN, checkpoint=tmp_path)
+    assert {e for e, _ in again.seen} == set(range(6))
+    assert "ignoring the damaged checkpoint" in caplog.text
+
+
 def test_seed_zero_is_a_seed_and_seeds_differ():
     runs = {}
     for key, seed in {"a": 0, "b": 0, "c": 1}.items():

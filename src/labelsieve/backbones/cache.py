@@ -229,12 +229,13 @@ def _entry(folder: Path) -> CacheEntry:
         meta = read_json(folder / "meta.json")
     except InputError:
         meta = {}
-    images = 0
+    images = size = 0
+    # Only whole shards: a partial one gets its name while another process writes it.
     for shard in folder.glob("shard-*.safetensors"):
         try:
+            size += shard.stat().st_size
             with safe_open(shard, framework="np") as file:
                 images += int(file.get_slice("keys").get_shape()[0])
         except (OSError, SafetensorError) as error:
             _warn_damaged(shard, error)
-    size = sum(path.stat().st_size for path in folder.iterdir())
     return CacheEntry(folder.name, meta.get("model_id", "?"), meta.get("dtype", "?"), images, size)

@@ -100,7 +100,9 @@ class Tokenizer:
         self.tokenizer = tokenizer
         self.eos_token_id = tokenizer.eot_token_id
 
-    def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, list[int]]:
+    def __call__(
+        self, text: str, add_special_tokens: bool = True, verbose: bool = False
+    ) -> dict[str, list[int]]:
         ids = self.tokenizer.encode(text)
         if add_special_tokens:
             ids = [self.tokenizer.sot_token_id, *ids, self.tokenizer.eot_token_id]

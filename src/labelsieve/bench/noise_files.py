@@ -92,7 +92,7 @@ def read_noisy(cell: Cell, places: Places) -> NoisySet:
     error = path.with_suffix(".error.txt")
     if error.exists():
         raise InputError(
-            f"the noisy labels could not be made: {error.read_text().splitlines()[-1]}"
+            f"the noisy labels could not be made: {error.read_text('utf-8').splitlines()[-1]}"
         )
     if not path.exists() or not path.with_suffix(".json").exists():
         raise InputError(f"{path} is missing; run the suite again")
@@ -101,11 +101,12 @@ def read_noisy(cell: Cell, places: Places) -> NoisySet:
         raise InputError(f"{path} is damaged: its hash is not {record['hash']}; delete it")
     images = all_training_images(cell.data, places)
     rows = table["row"].to_numpy()
+    truth, ids = table["truth"].to_numpy(), table["id"].to_numpy(dtype=object)
     same = len(images) > rows.max(initial=-1) and list(images.class_names) == record["class_names"]
-    if not same or not (images.ids[rows] == table["id"].to_numpy(dtype=object)).all():
+    if not same or (images.ids[rows] != ids).any() or (images.given_labels[rows] != truth).any():
         raise InputError(f"the data {cell.data.train} changed since {path} was made; delete it")
     noisy = images.subset(rows).with_labels(table["given"].to_numpy())
-    return NoisySet(noisy, table["truth"].to_numpy(), record["hash"])
+    return NoisySet(noisy, truth, record["hash"])
 
 
 def content_hash(table: pd.DataFrame) -> str:

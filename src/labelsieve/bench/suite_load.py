@@ -117,16 +117,30 @@ def _noise(check: Checker, name: str, value: Any) -> NoiseSpec | None:
         check.add(place, f"give either a kind ({kinds}) or a column of human labels")
         return None
     if "kind" not in good:
+        _check_taken(check, good, place, "a column of human labels", ("file", "truth_column"))
+        if "truth_column" in good and "file" not in good:
+            check.add((*place, "truth_column"), "it is a column of `file`; give that too")
         return NoiseSpec(name, **good)
     if not check.one_of(good["kind"], [*OWN_NOISE, *NOISE.names()], (*place, "kind"), "kind"):
         return None
-    needs = ("wrong",) if good["kind"] == "few-shot" else ()
+    needs, options = {"few-shot": (("wrong",), ("confusions",))}.get(good["kind"], ((), ()))
     if good["kind"] not in OWN_NOISE:
-        needs = tuple(n for n in NOISE.get(good["kind"]).needs if n != "images")
+        found = NOISE.get(good["kind"])
+        needs, options = tuple(n for n in found.needs if n != "images"), found.options
     for key in needs:
         if key not in good:
             check.add(place, f"{good['kind']} noise needs the key {key!r}")
+    _check_taken(check, good, place, f"{good['kind']} noise", (*needs, *options))
     return NoiseSpec(name, **good)
+
+
+def _check_taken(
+    check: Checker, good: dict[str, Any], place: Any, what: str, keys: tuple[str, ...]
+) -> None:
+    """A key that would change nothing is a problem."""
+    for key in good:
+        if key not in (*keys, "kind", "column", "only"):
+            check.add((*place, key), f"{what} does not take it")
 
 
 def _model(check: Checker, name: str, value: Any) -> ModelSpec | None:
@@ -173,10 +187,8 @@ def _check_after(check: Checker, methods: dict[str, MethodSpec], entries: Any) -
 
 def _with_model(check: Checker, spec: NoiseSpec, models: dict[str, ModelSpec]) -> NoiseSpec:
     """Confusions by the id of the model that the suite names."""
-    if spec.confusions is None:
+    if spec.confusions is None or spec.kind != "few-shot":
         return spec
-    if spec.kind != "few-shot":
-        check.add(("noise", spec.name, "confusions"), "only few-shot noise takes it")
     place = ("noise", spec.name, "confusions")
     if not check.one_of(spec.confusions, models, place, "model"):
         return spec

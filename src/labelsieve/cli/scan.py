@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..core.exceptions import InputError
 from ..core.text import counted
 from . import common
 from .common import say
@@ -71,9 +72,11 @@ def command(
         int | None, typer.Option(min=1, help="Workers on Ray; unset, one a GPU or processor.")
     ] = None,
     fit_rows: Annotated[
-        int,
-        typer.Option(min=2, help="On Ray: most rows fitted at once; above, a stratified subset."),
-    ] = 200_000,
+        int | None,
+        typer.Option(
+            min=2, help="On Ray: most rows fitted at once, 200,000 if unset; above, a subset."
+        ),
+    ] = None,
     budget: Annotated[
         int | None,
         typer.Option(help="Images you have time for: first.csv lists them, worst first."),
@@ -90,11 +93,22 @@ def command(
 ) -> None:
     """Find wrong labels: issues, a robust classifier and a report."""
     from ..sieve.decision_files import read_decisions
-    from ..sieve.gate import check_gate, issue_tables, read_baseline, with_kept, write_baseline
+    from ..sieve.gate import (
+        check_gate,
+        check_replaceable,
+        issue_tables,
+        read_baseline,
+        with_kept,
+        write_baseline,
+    )
 
     accepted = None if baseline is None else read_baseline(baseline)
     decided = None if decisions is None else read_decisions(decisions)
+    if new_baseline is not None:  # before the scan, so that a mistake costs no time
+        check_replaceable(new_baseline, force)
     cluster = common.read_cluster(engine, address, workers)
+    if fit_rows is not None and cluster is None:
+        raise InputError("--fit-rows goes with --engine ray")
     read = (image_column, label_column, class_names, split)
     images = None if cluster else common.read_images(data, *read, offline=offline)
     from ..report import write_report
@@ -132,7 +146,8 @@ def command(
             from ..scale import scan_on_ray
 
             options = dict(zip(READ, read, strict=True)) | {"offline": offline}
-            extra = {"cluster": cluster, "fit_rows": fit_rows, "tell": say}
+            extra = {"cluster": cluster, "tell": say}
+            extra |= {} if fit_rows is None else {"fit_rows": fit_rows}
             result = scan_on_ray(data, out, sieve, read=options, **written, **extra)
     except KeyboardInterrupt:
         say(f"interrupted; run the same command to continue from what {out} and the cache keep")

@@ -62,13 +62,21 @@ def resolve_device(device: str = "auto") -> torch.device:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    if device.partition(":")[0] not in DEVICES[1:]:
+    if not isinstance(device, str) or device.partition(":")[0] not in DEVICES[1:]:
         raise InputError(f"unknown device {device!r}; choose one of {', '.join(DEVICES)}")
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise InputError(f"device {device!r} is not available here; use 'auto' or 'cpu'")
     if device == "mps" and not torch.backends.mps.is_available():
         raise InputError("device 'mps' is not available here; use 'auto' or 'cpu'")
-    return torch.device(device)
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:  # such as "cuda:x"
+        raise InputError(
+            f"unknown device {device!r}; choose one of {', '.join(DEVICES)}"
+        ) from error
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise InputError(f"device {device!r} is not available here; use 'auto' or 'cuda'")
+    return found
 
 
 def resolve_dtype(dtype: str, device: torch.device) -> torch.dtype:

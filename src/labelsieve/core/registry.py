@@ -41,7 +41,7 @@ class Registry:
         InputError
             If the name is unknown; the message lists the names and the closest one.
         """
-        if name not in self.entries:
+        if not isinstance(name, str) or name not in self.entries:
             raise InputError(
                 f"unknown {self.kind} {name!r}; choose one of {', '.join(self.entries)}."
                 + did_you_mean(name, self.entries)

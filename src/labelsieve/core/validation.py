@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -71,8 +72,10 @@ def check_class_names(class_names: Any) -> tuple[str, ...]:
     Raises
     ------
     InputError
-        If there are fewer than two names, or an empty or repeated one.
+        If they are no list, there are fewer than two names, or an empty or repeated one.
     """
+    if isinstance(class_names, str) or not isinstance(class_names, Iterable):
+        raise InputError(f"class names must be a list of names, not {class_names!r}")
     names = tuple(str(name) for name in class_names)
     problems = []
     if len(names) < 2:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.exceptions import InputError
-from .folders import choose_split, read_class_folders, split_folders, visible
+from .folders import choose_split, read_class_folders, split_folders, visible, walk_images
 from .hub import is_dataset, is_saved_dataset, read_dataset, read_hub, read_saved
 from .images import LabeledImages
 from .listing import Listing, ReadOptions, assemble
@@ -127,7 +127,8 @@ def tar_shards(name: str) -> list[str]:
     ----------
     name : str
         A ``.tar`` file or URL, one with a range (``photos-{000..127}.tar``), or a folder whose
-        files include tar shards.
+        files include tar shards. Beside a metadata table, or folders with images in them, they are
+        taken for the archive that these were unpacked from.
     """
     if name.lower().endswith(".tar"):
         return expand_braces(name)
@@ -137,13 +138,26 @@ def tar_shards(name: str) -> list[str]:
         found = [file for file in list_files(name) if "/" not in file]
         return [join_url(name, file) for file in found if file.lower().endswith(".tar")]
     path = Path(name).expanduser()
-    return [str(file) for file in sorted(path.glob("*.tar"))] if path.is_dir() else []
+    found = _files(path, "*.tar") if path.is_dir() else []
+    if found and (_metadata(path) or any("/" in name for name in walk_images(path).names)):
+        return []
+    return [str(file) for file in found]
+
+
+def _files(folder: Path, pattern: str) -> list[Path]:
+    """Files that a pattern names, without hidden ones, such as macOS writes beside each."""
+    return [path for path in sorted(folder.glob(pattern)) if not path.name.startswith(".")]
+
+
+def _metadata(root: Path) -> list[Path]:
+    """The metadata tables in a folder."""
+    return [path for suffix in TABLES if (path := root / f"metadata{suffix}").is_file()]
 
 
 def _list_folder(root: Path, options: ReadOptions, split_rule: str = "") -> Listing:
     if is_saved_dataset(root):
         return read_saved(root, options)
-    tables = [path for suffix in TABLES if (path := root / f"metadata{suffix}").is_file()]
+    tables = _metadata(root)
     if len(tables) > 1:
         names = ", ".join(path.name for path in tables)
         raise InputError(f"{root}: several tables ({names}); give the path of one of them")
@@ -164,7 +178,8 @@ def _list_folder(root: Path, options: ReadOptions, split_rule: str = "") -> List
 def _shards(root: Path) -> list[Path]:
     """Parquet files in a folder or its `data`, unless other sub-folders may be classes."""
     folders = {entry.name for entry in visible(root) if entry.is_dir()}
-    return [] if folders - {"data"} else [*root.glob("*.parquet"), *root.glob("data/*.parquet")]
+    inside = [*_files(root, "*.parquet"), *_files(root / "data", "*.parquet")]
+    return [] if folders - {"data"} else inside
 
 
 def _list_table(path: Path, options: ReadOptions, split_rule: str = "") -> Listing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from ..core.validation import check_number
 from .probabilities import log_probabilities, of_label
 from .sce import reverse_cross_entropy
 
@@ -28,12 +29,14 @@ def normalized_plus_reverse_cross_entropy(
     labels : Tensor of int64, shape (B,)
         Class indices.
     alpha, beta : float
-        Weights of the normalised and of the reverse cross-entropy.
+        Weights of the normalised and of the reverse cross-entropy, at least 0.
 
     Returns
     -------
     Tensor, shape (B,)
         One value a sample.
     """
+    check_number(alpha, name="alpha", low=0.0)
+    check_number(beta, name="beta", low=0.0)
     active = normalized_cross_entropy(logits, labels)
     return alpha * active + beta * reverse_cross_entropy(logits, labels)

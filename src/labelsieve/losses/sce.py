@@ -6,6 +6,7 @@ import math
 
 import torch
 
+from ..core.validation import check_number
 from .probabilities import log_probabilities, of_label
 
 REVERSE_SCALE = -math.log(1e-4)  # the zeros of a one-hot label are read as 1e-4
@@ -30,12 +31,14 @@ def symmetric_cross_entropy(
     labels : Tensor of int64, shape (B,)
         Class indices.
     alpha, beta : float
-        Weights of cross-entropy and of its reverse.
+        Weights of cross-entropy and of its reverse, at least 0.
 
     Returns
     -------
     Tensor, shape (B,)
         One value a sample.
     """
+    check_number(alpha, name="alpha", low=0.0)
+    check_number(beta, name="beta", low=0.0)
     ce = -of_label(log_probabilities(logits), labels)
     return alpha * ce + beta * reverse_cross_entropy(logits, labels)

@@ -88,8 +88,9 @@ def resolve_templates(templates: str | Sequence[str]) -> tuple[str, ...]:
                 "give templates with '{}' in the place of the class name"
             )
         return TEMPLATES[templates]
-    chosen = (templates,) if isinstance(templates, str) else tuple(templates)
-    wrong = [template for template in chosen if template.count("{}") != 1]
+    several = isinstance(templates, Sequence) and not isinstance(templates, str)
+    chosen = tuple(templates) if several else (templates,)
+    wrong = [one for one in chosen if not isinstance(one, str) or one.count("{}") != 1]
     if wrong or not chosen:
         raise InputError(
             f"each template needs '{{}}' once, in the place of the class name; got {wrong or '()'}"

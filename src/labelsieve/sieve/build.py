@@ -16,9 +16,15 @@ def build_estimator(
     Raises
     ------
     InputError
-        If the name or an argument is unknown; the message lists what is allowed.
+        If the name or an argument is unknown, or `params` is no mapping; the message
+        lists what is allowed.
     """
     estimator = registry.get(name)()
+    if not isinstance(params or {}, dict) or not all(isinstance(key, str) for key in params or ()):
+        raise InputError(
+            f"the parameters of {registry.kind} {name!r} must be a mapping from names to values, "
+            f"not {params!r}"
+        )
     allowed = set(estimator.get_params(deep=False)) - {"backbone", "class_names"}
     unknown = sorted(set(params or {}) - allowed)
     if unknown:

@@ -245,9 +245,7 @@ def write_baseline(
     InputError
         If something else is in the way, or the file cannot be written.
     """
-    path = Path(path).expanduser()
-    if path.exists() and not force and not _is_baseline(path):
-        raise InputError(f"{path} exists and is no baseline; add --force to replace it")
+    path = check_replaceable(path, force)
     known, n = former or Baseline({}, ""), 0
     try:
         with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
@@ -260,6 +258,22 @@ def write_baseline(
     except OSError as error:
         raise InputError(f"cannot write {path}: {error}") from error
     return n
+
+
+def check_replaceable(path: Path | str, force: bool) -> Path:
+    """The path, if a baseline may be written there.
+
+    Raises
+    ------
+    InputError
+        If a folder is in the way, or without `force` a file that is no baseline.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a file for the baseline")
+    if path.exists() and not force and not _is_baseline(path):
+        raise InputError(f"{path} exists and is no baseline; add --force to replace it")
+    return path
 
 
 def _accepted_rows(table: pd.DataFrame, known: Baseline) -> list[list[str]]:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..core.exceptions import InputError
 from ..core.serialization import load_tensors, read_json, save_tensors, write_json
 
 log = logging.getLogger(__name__)
@@ -63,14 +64,18 @@ class Checkpoint:
     def restore(
         self, module: nn.Module, optimizer: torch.optim.Optimizer
     ) -> list[dict[str, float]]:
-        """Put a matching state back and return its history; an empty one where there is none."""
+        """Put a matching state back and return its history; an empty one where none can be read."""
         if self.folder is None or not (self.folder / "training.json").exists():
             return []
-        state = read_json(self.folder / "training.json")
-        if state["identity"] != self.digest:
-            log.warning("ignoring the checkpoint in %s: it is of another run", self.folder)
+        try:
+            state = read_json(self.folder / "training.json")
+            if state["identity"] != self.digest:
+                log.warning("ignoring the checkpoint in %s: it is of another run", self.folder)
+                return []
+            tensors = load_tensors(self.folder / state["tensors"])
+        except InputError as error:  # such as after a power cut
+            log.warning("ignoring the damaged checkpoint in %s: %s", self.folder, error)
             return []
-        tensors = load_tensors(self.folder / state["tensors"])
         module.load_state_dict(
             {k[len("module.") :]: v for k, v in tensors.items() if k.startswith("module.")}
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ..core.random import numpy_generator
+from ..core.exceptions import InputError
 from ..core.validation import check_choice, check_number
 from ..losses import make_loss
 from ..prompts import CLASS_TOKENS, POSITIONS, resolve_templates
@@ -40,14 +40,18 @@ def check_arguments(estimator: Any, *, precision: str | None = None) -> None:
     known = TrainingPlan.__dataclass_fields__.keys() & params.keys()
     replace(TrainingPlan(), **{name: params[name] for name in known}).check()
     if "random_state" in given:
-        numpy_generator(given["random_state"])
+        # No generator: a seed is kept, and every epoch of a training starts from it.
+        check_number(given["random_state"], name="random_state", low=0, integer=True)
     if "n_context" in given:
         check_context(given.get("initial_text"), given["n_context"])
     if "loss" in params:
-        loss = make_loss(params["loss"], **params.get("loss_params") or {})
+        named = params.get("loss_params", {})
+        if not isinstance(named, dict) or not all(isinstance(name, str) for name in named):
+            raise InputError(f"loss_params must be a mapping such as {{q: 0.5}}, not {named!r}")
+        loss = make_loss(params["loss"], **named)
         loss(torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64))  # it looks at their values
-    if "templates" in params:
-        resolve_templates(params["templates"])
+    if "templates" in given:
+        resolve_templates(given["templates"])
     for name, allowed in (("position", POSITIONS), ("class_tokens", CLASS_TOKENS)):
         if name in params:
             check_choice(params[name], allowed, name=name)

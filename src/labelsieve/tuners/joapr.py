@@ -13,6 +13,7 @@ from torch.nn.functional import one_hot
 
 from ..backbones import AbstractBackbone
 from ..core.exceptions import gather
+from ..core.validation import is_number
 from ..prompts import PromptLearner, TextClassifier, zero_shot_classifier
 from ..selection.loss_mixture import clean_probability_from_losses
 from ..selection.mixture_and_refurbish import (
@@ -121,9 +122,9 @@ class JoAPR(AbstractTuner):
         """Raise `InputError` for arguments that no data can make usable; `fit` calls it first."""
         super().check()
         problems = []
-        if not (isinstance(self.agreement, int | float) and 0 <= self.agreement <= 1):
+        if not is_number(self.agreement, low=0, high=1):
             problems.append(f"agreement must be a number in 0..1, not {self.agreement!r}")
-        if not (isinstance(self.mixup_alpha, int | float) and 0 <= self.mixup_alpha < 1e6):
+        if not is_number(self.mixup_alpha, low=0, high=1e6):
             problems.append(
                 f"mixup_alpha must be a finite number of at least 0, not {self.mixup_alpha!r}"
             )

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..backbones import AbstractBackbone
 from ..core.exceptions import gather
+from ..core.validation import is_number
 from ..losses import make_loss
 from ..prompts import PromptLearner, TextClassifier
 from ..selection.prompt_ot import COSTS, curriculum_budget, prompt_ot
@@ -124,13 +125,13 @@ class NLPrompt(AbstractTuner):
         """Raise `InputError` for arguments that no data can make usable; `fit` calls it first."""
         super().check()
         problems = []
-        if not (isinstance(self.reg, int | float) and 0 < self.reg < float("inf")):
+        if not (is_number(self.reg, low=0) and self.reg > 0):
             problems.append(f"reg must be a finite number above 0, not {self.reg!r}")
         if self.cost not in COSTS:
             problems.append(f"cost must be one of {', '.join(COSTS)}, not {self.cost!r}")
-        if not (isinstance(self.begin_budget, int | float) and 0 < self.begin_budget <= 1):
+        if not (is_number(self.begin_budget, low=0, high=1) and self.begin_budget > 0):
             problems.append(f"begin_budget must be in (0, 1], not {self.begin_budget!r}")
-        if not (isinstance(self.curriculum_epochs, int) and self.curriculum_epochs >= 0):
+        if not is_number(self.curriculum_epochs, low=0, integer=True):
             problems.append(
                 f"curriculum_epochs must be an integer of at least 0, not "
                 f"{self.curriculum_epochs!r}"
