@@ -182,5 +182,12 @@ def test_export_is_plain_csv(store, tmp_path):
         ("z", "unsure", "", "Ada"),
     ]
     assert all(row["time"].endswith("+00:00") for row in rows)
+    one(store, "keep", version=0, identifier="y")
+    assert export_decisions(tmp_path, tmp_path / "decisions.csv") == 3
     with pytest.raises(InputError, match="no decisions yet"):
         export_decisions(tmp_path / "elsewhere", tmp_path / "d.csv")
+    (tmp_path / "metadata.csv").write_text("file_name,label\na.png,cat\n")
+    for mine in ("metadata.csv", "."):
+        with pytest.raises(InputError, match="exists and holds no decisions; name another file"):
+            export_decisions(tmp_path, tmp_path / mine)
+    assert (tmp_path / "metadata.csv").read_text() == "file_name,label\na.png,cat\n"

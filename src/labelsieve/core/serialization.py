@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,6 +119,15 @@ def read_json(path: Path | str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"cannot read {path} as JSON: {error}") from error
+
+
+def has_header(path: Path | str, columns: Sequence[str]) -> bool:
+    """Whether a file is a CSV table with just these columns."""
+    try:
+        with Path(path).open(encoding="utf-8-sig", newline="") as file:
+            return next(csv.reader(file), []) == list(columns)
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return False
 
 
 def save_tensors(path: Path | str, tensors: dict[str, torch.Tensor]) -> None:

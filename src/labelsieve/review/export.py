@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..core.exceptions import InputError
+from ..core.serialization import has_header
 from ..sieve.decision_files import decisions_of_scan
+from ..sieve.decisions import COLUMNS
 
 
 def export_decisions(folder: Path | str, target: Path | str) -> int:
@@ -18,7 +20,7 @@ def export_decisions(folder: Path | str, target: Path | str) -> int:
     folder : Path or str
         Output folder of a scan.
     target : Path or str
-        File to write; an existing one is replaced.
+        File to write; one of decisions is replaced, another is not.
 
     Returns
     -------
@@ -28,11 +30,13 @@ def export_decisions(folder: Path | str, target: Path | str) -> int:
     Raises
     ------
     InputError
-        If there are no decisions yet, or the file cannot be written.
+        If there are no decisions yet, another file is in the way, or it cannot be written.
     """
     found = decisions_of_scan(Path(folder))
     if found is None:
         raise InputError(f"{folder} holds no decisions yet; run `labelsieve review {folder}` first")
+    if Path(target).exists() and not has_header(target, COLUMNS):
+        raise InputError(f"{target} exists and holds no decisions; name another file")
     try:
         found.save(target)
     except OSError as error:

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from ..core.exceptions import InputError, gather
-from ..core.serialization import atomic_path
+from ..core.serialization import atomic_path, has_header
 from ..detectors import LabelIssues
 from .decisions import ACTIONS, HeldLabels
 
@@ -271,7 +271,7 @@ def check_replaceable(path: Path | str, force: bool) -> Path:
     path = Path(path).expanduser()
     if path.is_dir():
         raise InputError(f"{path} is a folder; name a file for the baseline")
-    if path.exists() and not force and not _is_baseline(path):
+    if path.exists() and not force and not has_header(path, COLUMNS):
         raise InputError(f"{path} exists and is no baseline; add --force to replace it")
     return path
 
@@ -298,12 +298,3 @@ def _entries(rows: Iterable[dict[str, str]], column: str) -> dict[str, set[str] 
         elif labels is not None:
             labels.add(label)
     return entries
-
-
-def _is_baseline(path: Path) -> bool:
-    """Whether the header of a file is that of a baseline."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return tuple(next(csv.reader(file), ())) == COLUMNS
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return False
