@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
-from sklearn.model_selection import cross_val_predict
+from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_predict
 
 from labelsieve.backbones import AbstractBackbone
 from labelsieve.core.exceptions import InputError, NotFittedError
@@ -118,6 +118,19 @@ def test_out_of_fold_probabilities_by_scikit_learn(tiny_backbone):
     tuner = ZeroShot(tiny_backbone, class_names=NAMES)
     found = cross_val_predict(tuner, x, given, cv=3, method="predict_proba")
     np.testing.assert_allclose(found, tuner.fit(x, given).predict_proba(x), atol=1e-6)
+
+
+def test_a_search_over_a_grid_scores_by_accuracy(tiny_backbone):
+    x, given, _ = clustered_features(width=tiny_backbone.embed_dim)
+    coop = CoOp(tiny_backbone, class_names=NAMES, epochs=3)
+    found = GridSearchCV(coop, {"lr": [1e-6, 0.05]}, cv=2).fit(x, given)
+    for fold, (fitted, tested) in enumerate(StratifiedKFold(2).split(x, given)):
+        for k, lr in enumerate((1e-6, 0.05)):
+            predicted = (
+                clone(coop).set_params(lr=lr).fit(x[fitted], given[fitted]).predict(x[tested])
+            )
+            expected = (predicted == given[tested]).mean()
+            assert found.cv_results_[f"split{fold}_test_score"][k] == pytest.approx(expected)
 
 
 def test_zero_shot_is_the_text_classifier(tiny_backbone):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, ClassifierMixin
 
 from ..backbones import AbstractBackbone, load_backbone
 from ..core.device import own_defaults
@@ -24,7 +24,7 @@ from .inputs import FitData, fit_data, image_features
 from .saved import FORMAT, model_card
 
 
-class AbstractTuner(BaseEstimator):
+class AbstractTuner(ClassifierMixin, BaseEstimator):
     """Base of all tuners: an image classifier, fitted to given labels.
 
     Subclasses state their own constructor arguments and define `_fit`. Labels are class indices;
