@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import re
 import shlex
 import shutil
@@ -15,7 +16,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from labelsieve.cli.common import absolute, lasting, parse_params, print_json
+from labelsieve.cli.common import SaidOnce, absolute, lasting, parse_params, print_json
 from labelsieve.cli.main import app
 from labelsieve.cli.main import run as main
 from labelsieve.core.exceptions import InputError
@@ -280,6 +281,18 @@ def test_json_can_be_read_in_any_encoding(monkeypatch, encoding):
     text = stdout.buffer.getvalue().decode(encoding)
     assert json.loads(text) == {"class": "日本 🐈 é"}
     assert ("日本" in text) == (encoding == "utf-8")
+
+
+def test_a_warning_is_said_once():
+    once = SaidOnce()
+
+    def record(level, text):
+        return logging.LogRecord("labelsieve", level, "", 0, "%s", (text,), None)
+
+    texts = [(logging.WARNING, "long"), (logging.WARNING, "other"), (logging.WARNING, "long")]
+    assert [once.filter(record(*one)) for one in texts] == [True, True, False]
+    assert once.filter(record(logging.INFO, "epoch"))
+    assert once.filter(record(logging.INFO, "epoch"))
 
 
 def test_errors_end_with_status_2_and_say_what_to_do(tmp_path):

@@ -52,11 +52,27 @@ def _read_config(context: typer.Context, value: Path | None) -> Path | None:
     return value
 
 
+class SaidOnce(logging.Filter):
+    """Lets a warning through once: detector and tuner say the same of a class name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        new = record.levelno < logging.WARNING or text not in self.said
+        self.said.add(text)
+        return new
+
+
 def _set_verbosity(context: typer.Context, value: int) -> int:
     # What was typed is looked at first, so `-q` alone comes before this default.
     usual = logging.ERROR if context.params.get("quiet") else logging.WARNING
     level = logging.INFO if value > 0 else usual
-    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(SaidOnce())
+    logging.basicConfig(handlers=[handler], format="%(message)s", level=logging.WARNING)
     logging.getLogger("labelsieve").setLevel(level)
     return value
 
