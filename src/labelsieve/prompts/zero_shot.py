@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch.nn.functional import normalize
 
@@ -89,7 +90,7 @@ def resolve_templates(templates: str | Sequence[str]) -> tuple[str, ...]:
             )
         return TEMPLATES[templates]
     several = isinstance(templates, Sequence) and not isinstance(templates, str)
-    chosen = tuple(templates) if several else (templates,)
+    chosen: tuple[Any, ...] = tuple(templates) if several else (templates,)
     wrong = [one for one in chosen if not isinstance(one, str) or one.count("{}") != 1]
     if wrong or not chosen:
         raise InputError(
