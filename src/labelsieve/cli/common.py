@@ -60,6 +60,7 @@ class SaidOnce(logging.Filter):
         self.said: set[str] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is shown."""
         text = record.getMessage()
         new = record.levelno < logging.WARNING or text not in self.said
         self.said.add(text)
