@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from labelsieve.bench import noise_files
 from labelsieve.bench.cells import expand
 from labelsieve.bench.evaluate import evaluate
 from labelsieve.bench.measure_detector import detector_metrics
@@ -244,9 +245,9 @@ def test_few_shot_noise_has_exact_counts(suite, places, tmp_path):
         assert np.bincount(given[noisy.is_wrong], minlength=3).tolist() == [1, 1, 1]
 
 
-def test_truth_is_known_to_the_scores_alone(suite, places, tiny_backbone):
+def test_truth_is_known_to_the_scores_alone(suite, places, tiny_backbone, monkeypatch):
     cell = next(c for c in expand(suite) if c.method.name == "label-match")
-    run_here(suite, places, [cell])
+    first = run_here(suite, places, [cell])
     folder = places.results / "cells" / cell.key
     before = pd.read_parquet(folder / "issues.parquet")
     path = noise_path(places, cell.noise_key)
@@ -255,7 +256,19 @@ def test_truth_is_known_to_the_scores_alone(suite, places, tiny_backbone):
     table.to_parquet(path, index=False)
     record = json.loads(path.with_suffix(".json").read_text()) | {"hash": content_hash(table)}
     path.with_suffix(".json").write_text(json.dumps(record))
-    run_here(suite, places, [cell])
+    whole = noise_files.all_training_images
+
+    def rolled(data, places):
+        images = whole(data, places)
+        labels = images.given_labels.copy()
+        labels[table["row"]] = table["truth"]
+        return images.with_labels(labels)
+
+    monkeypatch.setattr(noise_files, "all_training_images", rolled)  # else a change is refused
+    again = run_here(suite, places, [cell])
+    measured = [table.loc[table["method"] == "label-match"].iloc[0] for table in (first, again)]
+    assert [row["status"] for row in measured] == ["ok", "ok"]
+    assert measured[0]["f1"] != measured[1]["f1"]
     pd.testing.assert_frame_equal(pd.read_parquet(folder / "issues.parquet"), before)
 
 

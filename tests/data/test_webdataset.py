@@ -81,7 +81,7 @@ def test_labels_as_integers_json_and_missing(tmp_path: Path):
     ]
     images = load_images(write(tmp_path / "s.tar", members))
     assert images.given_labels.tolist() == [1, 0, -1, 0]
-    assert any("1 of 4 rows have no label" in note for note in images.notes)
+    assert any("1 of 4 rows kept without a label" in note for note in images.notes)
     with pytest.raises(UnreadableImageError, match="no image given"):
         images.read_bytes(3)
 
