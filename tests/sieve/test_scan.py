@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from labelsieve.core.exceptions import InputError
+from labelsieve.core.exceptions import InputError, ModelUnavailableError
 from labelsieve.data import load_images
 from labelsieve.detectors import DETECTORS, LabelIssues
 from labelsieve.sieve import LabelSieve, scan
+from labelsieve.sieve.adapt import adapt
 from labelsieve.sieve.predict import predict_file
 from labelsieve.sieve.reopen import images_of_scan
 from labelsieve.sieve.tune import tune
@@ -250,6 +251,32 @@ def test_tune_writes_a_classifier_once(images, tmp_path, tiny_backbone):
     }
     with pytest.raises(InputError, match="add --force"):
         tune(images, tmp_path / "m", model=tiny_backbone)
+
+
+def test_two_runs_do_not_write_to_one_folder(images, tmp_path, tiny_backbone):
+    out, quick = tmp_path / "out", {"detector": "label-match", "tuner": "zero-shot"}
+
+    def meanwhile(folder, found):
+        with pytest.raises(InputError, match=r"another scan writes to .*out; wait for it or end"):
+            scan(images, out, LabelSieve(tiny_backbone, **quick))
+        with pytest.raises(InputError, match=r"another run writes to .*out; wait for it or end"):
+            tune(images, out, tuner="zero-shot", model=tiny_backbone)
+        with pytest.raises(InputError, match=r"another run writes to .*out; wait for it or end"):
+            adapt(images, None, out, backbone=tiny_backbone)
+        assert (folder / "run.json").exists()
+
+    scan(images, out, LabelSieve(tiny_backbone, **quick), finish=meanwhile)
+    assert {p.name for p in out.iterdir()} == FILES
+
+
+def test_a_scan_that_fails_before_anything_is_kept_leaves_no_folder(
+    images, tmp_path, tiny_backbone, caplog
+):
+    with pytest.raises(ModelUnavailableError):
+        scan(images, tmp_path / "out", LabelSieve("openai/nothing", offline=True))
+    assert not (tmp_path / "out").exists()
+    scan(images, tmp_path / "out", LabelSieve(tiny_backbone, tuner="zero-shot"))
+    assert "continuing" not in caplog.text
 
 
 def test_a_killed_scan_continues_to_the_same_bytes(tmp_path, tiny_clip_dir):

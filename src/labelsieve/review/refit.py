@@ -138,5 +138,7 @@ def _claim(log: IO[bytes]) -> None:
         return
     try:
         fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         raise InputError("another review of this folder is scanning already") from error
+    except OSError:  # a file system without locks
+        return

@@ -18,8 +18,10 @@ from ..data import LabeledImages, load_images
 from ..data.listing import ReadOptions
 from ..data.load import tar_shards
 from ..sieve import LabelSieve, ScanResult
+from ..sieve.claimed import claimed
 from ..sieve.decisions import Decisions
-from ..sieve.scan import claim, scan
+from ..sieve.scan import check_free, scan_claimed
+from ..sieve.self_check import check_flips
 from .blocks import Block, TarBlock, blocks_of_images, plan_digest
 from .cluster import run_tasks
 from .encode import encode_block
@@ -101,38 +103,38 @@ def scan_on_ray(
         else blocks_of_images(images, block_rows)
     )
     _describe(images, blocks, tell)
-    ledger = Ledger(out / FEATURES)
-    if force and (out / "run.json").exists():
-        claim(out, force)
-        ledger.clear()
-    claim(out, force)
-    found = _encode(blocks, ledger, sieve, cluster)
-    found.check_ids(images)
-    record = {"scale": _record(found, cluster, fit_rows, time.perf_counter() - started)}
-    if found.n_rows > fit_rows:
-        check_streamed(sieve, decisions, found.n_rows, fit_rows)
-        wanted = Wanted(source, command, budget, self_check, finish)
-        return scan_streamed(
-            found, images, out, sieve, options, wanted, record, cluster, fit_rows, tell
+    wanted = Wanted(source, command, budget, self_check, finish)
+    with claimed(out, partial(check_free, out, force), what="scan"):
+        ledger = Ledger(out / FEATURES)
+        if (out / "run.json").exists():
+            ledger.clear()
+        found = _encode(blocks, ledger, sieve, cluster)
+        found.check_ids(images)
+        record = {"scale": _record(found, cluster, fit_rows, time.perf_counter() - started)}
+        if found.n_rows > fit_rows:
+            check_streamed(sieve, decisions, found.n_rows, fit_rows)
+            return scan_streamed(
+                found, images, out, sieve, options, wanted, record, cluster, fit_rows, tell
+            )
+        if images is None:
+            images = found.images(options)
+        for note in found.notes():
+            tell(f"note: {note}")
+        if self_check is not None:
+            check_flips(self_check, int(images.labeled.sum()))
+        return scan_claimed(
+            images,
+            out,
+            sieve,
+            source=source,
+            command=command,
+            decisions=decisions,
+            budget=budget,
+            self_check=self_check,
+            finish=finish,
+            features=found.features(),
+            record=record,
         )
-    if images is None:
-        images = found.images(options)
-    for note in found.notes():
-        tell(f"note: {note}")
-    return scan(
-        images,
-        out,
-        sieve,
-        source=source,
-        command=command,
-        decisions=decisions,
-        budget=budget,
-        self_check=self_check,
-        force=force,
-        finish=finish,
-        features=found.features(),
-        record=record,
-    )
 
 
 def _describe(images: LabeledImages | None, blocks: Sequence[Block], tell: Any) -> None:

@@ -26,8 +26,9 @@ from ..detectors.issues import COLUMNS, write_csv
 from ..prompts import zero_shot_classifier
 from ..sieve import LabelSieve, ScanResult
 from ..sieve.build import build_estimator
+from ..sieve.claimed import WORK
 from ..sieve.decisions import Decisions
-from ..sieve.scan import FIRST, FIRST_COLUMNS, WORK, publish, run_record, write_fitted
+from ..sieve.scan import FIRST, FIRST_COLUMNS, publish, run_record, write_fitted
 from ..tuners.inputs import words_that_fit
 from .cluster import run_tasks
 from .gather import Gathered, TarImages, complete

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ from ..detectors import LabelIssues
 from ..tuners import TUNERS, AbstractTuner
 from .believed import believed_images
 from .build import build_estimator
-from .tune import WORK, check_free, publish
+from .claimed import WORK, claimed
+from .tune import check_free, publish
 
 DEFAULT = "openai/clip-vit-base-patch16"
 
@@ -81,29 +84,32 @@ def adapt(
     Raises
     ------
     InputError
-        If the issues are of other data, `out` holds something else, or a parameter is wrong.
+        If the issues are of other data, `out` holds something else, another run writes to it, or
+        a parameter is wrong.
     """
     out = Path(out)
     given = {"baseline": baseline} | (params or {})
     tuner = build_estimator(TUNERS, "fft", given, random_state)
-    check_free(out, force)
-    chosen = believed_images(images, issues, relabel=relabel)
-    if accelerator is not None:
-        device = str(accelerator.device)
-    tuner.set_params(
-        backbone=load_encoder(
-            backbone, device=device, dtype=dtype, offline=offline, revision=revision
+    check = partial(check_free, out, force)
+    is_main = accelerator is None or accelerator.is_main_process
+    with claimed(out, check) if is_main else nullcontext(check()):
+        chosen = believed_images(images, issues, relabel=relabel)
+        if accelerator is not None:
+            device = str(accelerator.device)
+        tuner.set_params(
+            backbone=load_encoder(
+                backbone, device=device, dtype=dtype, offline=offline, revision=revision
+            )
         )
-    )
-    tuner.fit(chosen.images, checkpoint=out / WORK / "state", accelerator=accelerator)
-    n_kept = len(chosen.images) - tuner.n_unreadable_
-    result = Adaptation(tuner, len(images), n_kept, chosen.n_relabeled)
-    if accelerator is None or accelerator.is_main_process:
-        record = {"n_images": len(images), "n_kept": n_kept}
-        record |= {"n_relabeled": chosen.n_relabeled, "by_issues": issues is not None}
-        publish(tuner, out, record)
-    if accelerator is not None:
-        accelerator.wait_for_everyone()
+        tuner.fit(chosen.images, checkpoint=out / WORK / "state", accelerator=accelerator)
+        n_kept = len(chosen.images) - tuner.n_unreadable_
+        result = Adaptation(tuner, len(images), n_kept, chosen.n_relabeled)
+        if is_main:
+            record = {"n_images": len(images), "n_kept": n_kept}
+            record |= {"n_relabeled": chosen.n_relabeled, "by_issues": issues is not None}
+            publish(tuner, out, record)
+        if accelerator is not None:
+            accelerator.wait_for_everyone()
     return result
 
 

@@ -7,6 +7,7 @@ import platform
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ..core.validation import check_number
 from ..core.version import __version__
 from ..data import LabeledImages
 from ..detectors.issues import write_csv
+from .claimed import WORK, claimed, is_unfinished
 from .cuts import budget_figures
 from .decision_files import TABLE
 from .decisions import Decisions
@@ -27,7 +29,6 @@ from .label_sieve import LabelSieve
 from .self_check import check_flips
 
 log = logging.getLogger(__name__)
-WORK = ".work"
 FIRST = "first.csv"
 FIRST_COLUMNS = ["id", "file_name", "given_label", "suggested_label", "label_score", "p_clean"]
 PACKAGES = ("torch", "transformers", "scikit-learn", "numpy", "pandas", "Pillow")
@@ -112,16 +113,48 @@ def scan(
     Raises
     ------
     InputError
-        If the folder holds a finished scan (without `force`) or foreign files, or the decisions
-        do not fit the images.
+        If the folder holds a finished scan (without `force`) or foreign files, another scan
+        writes to it, or the decisions do not fit the images.
     """
     out = Path(out)
     if budget is not None:
         check_number(budget, name="budget", low=1, integer=True)
     if self_check is not None:
         check_flips(self_check, int(images.labeled.sum()))
-    claim(out, force)
+    with claimed(out, partial(check_free, out, force), what="scan"):
+        return scan_claimed(
+            images,
+            out,
+            sieve,
+            source=source,
+            command=command,
+            decisions=decisions,
+            budget=budget,
+            self_check=self_check,
+            finish=finish,
+            features=features,
+            record=record,
+        )
+
+
+def scan_claimed(
+    images: LabeledImages,
+    out: Path,
+    sieve: LabelSieve,
+    *,
+    source: dict[str, Any] | None,
+    command: str,
+    decisions: Decisions | None,
+    budget: int | None,
+    self_check: float | None,
+    finish: Callable[[Path, LabeledImages], Any] | None,
+    features: ImageFeatures | None,
+    record: dict[str, Any] | None,
+) -> ScanResult:
+    """What `scan` does in a folder that is `claimed`."""
     work, stage = out / WORK, out / WORK / "stage"
+    if is_unfinished(out):
+        log.warning("continuing the unfinished scan in %s", out)
     sieve.fit(images, workspace=work, decisions=decisions, features=features)
     shutil.rmtree(stage, ignore_errors=True)
     stage.mkdir(parents=True)
@@ -151,8 +184,8 @@ def write_fitted(
     write_json(stage / "run.json", record)
 
 
-def claim(out: Path, force: bool) -> None:
-    """Make the folder ours, or say why it is not."""
+def check_free(out: Path, force: bool) -> None:
+    """Say why a scan cannot be written to a folder."""
     if out.exists() and not out.is_dir():
         raise InputError(f"the output {out} is a file; name a new folder with -o")
     if (out / "run.json").exists():
@@ -162,12 +195,6 @@ def claim(out: Path, force: bool) -> None:
             )
     elif out.exists() and any(out.iterdir()) and not (out / WORK).exists():
         raise InputError(f"{out} holds files that are not of a scan; name a new or empty folder")
-    elif (out / WORK).exists() and any((out / WORK).iterdir()):
-        log.warning("continuing the unfinished scan in %s", out)
-    try:
-        (out / WORK).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write to {out}: {error}") from error
 
 
 def _write_matrix(path: Path, sieve: LabelSieve, images: LabeledImages) -> None:

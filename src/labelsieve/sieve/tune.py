@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from ..data import LabeledImages
 from ..tuners import TUNERS, AbstractTuner
 from ..tuners.saved import NETWORK
 from .build import build_estimator
+from .claimed import WORK, claimed
 
-WORK = ".work"
 RECORD = "adaptation.json"
 FILES = ("config.json", "model.safetensors", NETWORK, "README.md", RECORD)
 """What a folder may hold of a classifier; the first says that the rest is whole."""
@@ -58,15 +59,15 @@ def tune(
     Raises
     ------
     InputError
-        If `out` holds something else, or a name or parameter is wrong.
+        If `out` holds something else, another run writes to it, or a name or parameter is wrong.
     """
     out = Path(out)
     estimator = build_estimator(TUNERS, tuner, params, random_state)
-    check_free(out, force)
-    loaded = estimator._load(model, device=device, dtype=dtype, offline=offline)
-    estimator.set_params(backbone=loaded)
-    estimator.fit(images, checkpoint=out / WORK / "state")
-    publish(estimator, out)
+    with claimed(out, partial(check_free, out, force)):
+        loaded = estimator._load(model, device=device, dtype=dtype, offline=offline)
+        estimator.set_params(backbone=loaded)
+        estimator.fit(images, checkpoint=out / WORK / "state")
+        publish(estimator, out)
     return estimator
 
 
