@@ -2,23 +2,33 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from labelsieve.bench import noise_files
+from labelsieve.bench import measure_classifier, noise_files
 from labelsieve.bench.cells import expand
 from labelsieve.bench.evaluate import evaluate
 from labelsieve.bench.measure_detector import detector_metrics
 from labelsieve.bench.metrics import detection_metrics
 from labelsieve.bench.noise_files import NoisySet, content_hash, noise_path, read_noisy
 from labelsieve.bench.results import load_results, save_suite, write_results
-from labelsieve.bench.run import _check_out, _crashed, _is_missing, plan
+from labelsieve.bench.run import (
+    _check_out,
+    _contents,
+    _crashed,
+    _is_missing,
+    _one_dtype,
+    plan,
+    run_suite,
+)
 from labelsieve.bench.sources import Places, all_training_images, chosen_rows, test_images
 from labelsieve.bench.suite_load import parse_suite
 from labelsieve.bench.tasks import Settings
 from labelsieve.bench.worker import run_task
+from labelsieve.core.cluster import Cluster
 from labelsieve.core.exceptions import InputError
 from labelsieve.data import load_images
 from labelsieve.tuners.zero_shot import ZeroShot
@@ -302,6 +312,62 @@ def test_a_classifier_is_not_measured_without_labels(tmp_path, tiny_backbone):
     assert evaluate(tuner, images)["n"] == 9
     with pytest.raises(InputError, match="none of the 9 images has a label"):
         evaluate(tuner, images.with_labels(np.full(9, -1)))
+
+
+def test_cells_are_known_by_the_content_of_the_files_that_a_suite_names(tmp_path, places):
+    noise = 'drawn: {kind: class-dependent, matrix: "${root}/matrix.csv"}\n  none: {kind: none}'
+    suite = parse_suite(suite_text("a", "b", "m", "  knn: {detector: knn}", noise))
+
+    def keys():
+        found = replace(suite, contents=_contents(suite, places))
+        save_suite(found, places.results)
+        again, _ = load_results(places.results)
+        assert [c.key for c in expand(again)] == [c.key for c in expand(found)]
+        return {c.noise.name: (c.key, c.noise_key) for c in expand(found)}
+
+    (tmp_path / "matrix.csv").write_text("first")
+    first = keys()
+    (tmp_path / "matrix.csv").write_text("second")
+    second = keys()
+    assert second["none"] == first["none"]
+    assert second["drawn"][0] != first["drawn"][0]
+    assert second["drawn"][1] != first["drawn"][1]
+    (tmp_path / "matrix.csv").unlink()  # a report, or a run of what is done, needs no data
+    assert keys() == second
+    (tmp_path / "matrix.csv").write_text("first")
+    assert keys() == first
+
+
+def test_another_precision_is_another_cell_and_another_device_is_not(places, suite):
+    cells = {dtype: expand(replace(suite, dtype=dtype)) for dtype in ("float32", "bfloat16")}
+    assert not {c.key for c in cells["float32"]} & {c.key for c in cells["bfloat16"]}
+    assert {c.noise_key for c in cells["float32"]} == {c.noise_key for c in cells["bfloat16"]}
+    assert _one_dtype("auto", "cpu", None) == "float32"
+    assert _one_dtype("bfloat16", "cpu", None) == "bfloat16"
+    assert _one_dtype("auto", "cuda:99", Cluster()) == "float32"  # the workers may have it
+    # Before the first cell: a failed one would be taken for done by the next call.
+    for name in ("device", "dtype"):
+        with pytest.raises(InputError, match=f"unknown {name} 'gpu'; choose one of auto"):
+            run_suite(suite, places.results, **{name: "gpu"})
+    assert not places.results.exists()
+
+
+def test_another_model_to_fine_tune_gets_device_and_precision_of_the_run(
+    suite, places, tiny_backbone, monkeypatch
+):
+    method = replace(suite.methods["fft"], backbone="other")
+    cell = expand(replace(suite, methods={"fft": method}))[0]
+    given = {}
+
+    def stop(*args, **options):
+        given.update(options)
+        raise InputError("seen")
+
+    monkeypatch.setattr(measure_classifier, "adapt", stop)
+    noisy = SimpleNamespace(images=None, is_wrong=np.zeros(3))
+    with pytest.raises(InputError, match="seen"):
+        measure_classifier._adapt(cell, noisy, tiny_backbone, None, places.results, {}, places)
+    assert [given[name] for name in ("backbone", "device", "dtype")] == ["other", "cpu", "float32"]
 
 
 def test_a_process_that_dies_is_a_record(suite, places):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,9 +56,10 @@ def digest(value: Any) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def noise_key(data: DataSpec, noise: NoiseSpec, seed: int) -> str:
-    """Key of the noisy labels of a data set."""
-    return digest([FORMAT, data.settings(), noise.settings(), seed])
+def noise_key(data: DataSpec, noise: NoiseSpec, seed: int, contents: Mapping[str, str]) -> str:
+    """Key of the noisy labels of a data set, by the content of the files that are named."""
+    files = [[path, contents.get(path)] for path in (*data.files(), *noise.files())]
+    return digest([FORMAT, data.settings(), noise.settings(), seed, *([files] if files else [])])
 
 
 def expand(suite: Suite) -> list[Cell]:
@@ -73,6 +74,7 @@ def expand(suite: Suite) -> list[Cell]:
     known: dict[tuple[str, ...], str] = {}
     problems = []
     cache: dict[tuple[str, str], dict[str, Any]] = {}
+    precision = [] if suite.dtype == "float32" else [suite.dtype]
     for data, noise, model, method, seed in _combinations(suite):
         if (method.name, data.name) not in cache:
             cache[method.name, data.name] = resolved(method, data)
@@ -84,8 +86,8 @@ def expand(suite: Suite) -> list[Cell]:
             if after is None:
                 problems.append(f"{method.name} comes after {method.after}, not run for {here}")
                 continue
-        labels = noise_key(data, noise, seed)
-        key = digest([labels, model.id, config, after])
+        labels = noise_key(data, noise, seed, suite.contents)
+        key = digest([labels, model.id, config, after, *precision])
         known[(*here, method.name)] = key
         cells.append(Cell(data, noise, model, method, seed, key, labels, after))
     gather(problems, what=f"suite {suite.name}")

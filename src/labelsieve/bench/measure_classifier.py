@@ -127,6 +127,8 @@ def _adapt(
             baseline=method.method,
             relabel=method.relabel,
             params=given,
+            device=str(backbone.device),
+            dtype=str(backbone.dtype).removeprefix("torch."),
             offline=places.offline,
             random_state=cell.seed,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ NESTED = ("per_class", "p_clean_reliability", "format")
 
 
 def save_suite(suite: Suite, results: Path) -> None:
-    """Keep the suite beside its results."""
-    write_json(results / SUITE_FILE, {"name": suite.name, "suite": suite.document})
+    """Keep the suite beside its results, with all that its cells are known by."""
+    kept = {"name": suite.name, "suite": suite.document}
+    kept |= {"contents": suite.contents, "dtype": suite.dtype}
+    write_json(results / SUITE_FILE, kept)
 
 
 def load_results(results: Path | str) -> tuple[Suite, pd.DataFrame]:
@@ -40,6 +43,8 @@ def load_results(results: Path | str) -> tuple[Suite, pd.DataFrame]:
         )
     kept = read_json(results / SUITE_FILE)
     suite = parse_suite(json.dumps({"name": kept["name"], **kept["suite"]}), f"suite in {results}")
+    known = {name: kept[name] for name in ("contents", "dtype") if name in kept}
+    suite = replace(suite, **known)
     return suite, collect(suite, results)
 
 

@@ -6,24 +6,29 @@ import contextlib
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+import torch
 
 from ..core.cluster import Cluster
+from ..core.device import resolve_device, resolve_dtype
 from ..core.exceptions import InputError
+from ..core.lock import alone
 from ..core.progress import progress
+from ..core.serialization import read_json
 from .cells import Cell, digest, expand
 from .methods import build_method, uses_pixels
 from .noise_files import noise_path
 from .pool import AbstractExecutor, LocalExecutor, run_tasks, threads_for
 from .results import SUITE_FILE, record_of, save_suite, write_results
-from .sources import Places
+from .sources import Places, contents_of
 from .suite import Suite
 from .tasks import Settings, Task, publish
 
 log = logging.getLogger(__name__)
+LOCK = ".lock"
 
 
 def run_suite(
@@ -56,7 +61,7 @@ def run_suite(
     data_root : str, optional
         What "${root}" in the suite stands for.
     device, dtype, offline
-        See `load_backbone`.
+        See `load_backbone`. The precision is part of what a cell is known by, the device is not.
     retry_failed : bool
         Run failed cells again.
 
@@ -70,12 +75,15 @@ def run_suite(
     InputError
         If the folder holds something else, or another run writes to it.
     """
+    dtype = _one_dtype(dtype, device, cluster)
     places = Places(_check_out(Path(out)), data_root, offline)
-    cells = list({cell.key: cell for cell in expand(suite)}.values())
     settings = Settings(places, threads_for(jobs), device, dtype, dict(os.environ))
     places.results.mkdir(parents=True, exist_ok=True)
-    with _alone(places.results):
+    busy = f"another run writes to {places.results}; wait for it or end it"
+    with alone(places.results / LOCK, busy):
         _clear(places.results)
+        suite = replace(suite, dtype=dtype, contents=_contents(suite, places))
+        cells = list({cell.key: cell for cell in expand(suite)}.values())
         save_suite(suite, places.results)
         missing = [cell for cell in cells if _is_missing(cell, places.results, retry_failed)]
         try:
@@ -85,6 +93,24 @@ def run_suite(
             _clear(places.results)
             table = write_results(suite, places.results)
     return table
+
+
+def _contents(suite: Suite, places: Places) -> dict[str, str]:
+    """Hashes of the files of a suite; one that is not at hand is taken to be as it was."""
+    before = places.results / SUITE_FILE
+    known = read_json(before).get("contents", {}) if before.is_file() else {}
+    return known | contents_of(suite, places)
+
+
+def _one_dtype(dtype: str, device: str, cluster: Cluster | None) -> str:
+    """The precision of all cells: "auto" is decided once, here, and not by each worker."""
+    try:
+        place = resolve_device(device)
+    except InputError:
+        if cluster is None:
+            raise
+        place = torch.device("cpu")  # the workers may have what this machine lacks
+    return str(resolve_dtype(dtype, place)).removeprefix("torch.")
 
 
 def plan(cells: list[Cell], places: Places) -> list[Task]:
@@ -173,7 +199,7 @@ def _check_out(out: Path) -> Path:
     """The folder, if it is new, empty or holds results."""
     if out.exists() and not out.is_dir():
         raise InputError(f"the output {out} is a file; name a new folder with -o")
-    ours = (SUITE_FILE, ".lock")
+    ours = (SUITE_FILE, LOCK)
     if out.exists() and any(out.iterdir()) and not any((out / name).exists() for name in ours):
         raise InputError(f"{out} holds files that are not of a benchmark; name a new folder")
     return out
@@ -187,19 +213,3 @@ def _clear(results: Path) -> None:
                 shutil.rmtree(path)
             else:
                 path.unlink()
-
-
-@contextlib.contextmanager
-def _alone(results: Path) -> Iterator[None]:
-    """Hold the folder against another run; a killed run lets go of it by itself."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    with (results / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(f"another run writes to {results}; wait for it or end it") from error
-        yield

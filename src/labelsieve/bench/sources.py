@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +16,7 @@ from ..core.random import numpy_generator
 from ..core.validation import IntArray
 from ..data import LabeledImages, few_shot, load_images
 from .demo import write_digits
-from .suite import DataSpec
+from .suite import DataSpec, Suite
 
 ROOT = "${root}"
 ROOT_VARIABLE = "LABELSIEVE_DATA_ROOT"
@@ -55,6 +57,22 @@ class Places:
                 f"{text} needs the data root: give --data-root DIR or set {ROOT_VARIABLE}"
             )
         return text.replace(ROOT, str(Path(root).expanduser()))
+
+
+def contents_of(suite: Suite, places: Places) -> dict[str, str]:
+    """A hash of every file that data and noise of a suite name beside the images.
+
+    One that cannot be read is left out: the cells that need it say why.
+    """
+    found = {}
+    for spec in (*suite.data.values(), *suite.noise.values()):
+        for path in spec.files():
+            with contextlib.suppress(InputError, OSError), open(places.path(path), "rb") as file:
+                state = hashlib.blake2b(digest_size=16)
+                while chunk := file.read(2**20):
+                    state.update(chunk)
+                found[path] = state.hexdigest()
+    return found
 
 
 def all_training_images(data: DataSpec, places: Places) -> LabeledImages:

@@ -53,6 +53,10 @@ class DataSpec:
         left_out = ("name", "expect", "prepare", "unchecked")
         return {k: v for k, v in asdict(self).items() if k not in left_out and v is not None}
 
+    def files(self) -> list[str]:
+        """The files that it names beside the images."""
+        return [p for p in (self.class_names, (self.test or {}).get("class_names")) if p]
+
 
 @dataclass(frozen=True)
 class NoiseSpec:
@@ -91,6 +95,10 @@ class NoiseSpec:
         """What decides the labels."""
         left_out = ("name", "only")
         return {k: v for k, v in asdict(self).items() if k not in left_out and v is not None}
+
+    def files(self) -> list[str]:
+        """The files that it names."""
+        return [path for path in (self.matrix, self.file) if path]
 
 
 @dataclass(frozen=True)
@@ -138,7 +146,15 @@ class MethodSpec:
 
 @dataclass(frozen=True)
 class Suite:
-    """A validated suite; see `load_suite`."""
+    """A validated suite; see `load_suite`.
+
+    Attributes
+    ----------
+    contents : mapping of str to str
+        A hash of each file that data and noise name, where it was read; see `contents_of`.
+    dtype : str
+        Precision of the image encoders in the cells.
+    """
 
     name: str
     seeds: tuple[int, ...]
@@ -148,3 +164,5 @@ class Suite:
     methods: Mapping[str, MethodSpec]
     about: str = ""
     document: Mapping[str, Any] = field(default_factory=dict)
+    contents: Mapping[str, str] = field(default_factory=dict)
+    dtype: str = "float32"

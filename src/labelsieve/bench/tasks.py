@@ -36,7 +36,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Settings:
-    """How tasks run on this machine; no figure of merit is meant to depend on it."""
+    """How tasks run on this machine; of this, figures of merit depend on the precision alone."""
 
     places: Places
     threads: int = 1

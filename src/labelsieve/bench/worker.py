@@ -105,6 +105,7 @@ def _measure(cell: Cell, settings: Settings, folder: Path) -> dict[str, Any]:
     }
     backbone = _backbone(cell, settings)
     record |= {"model_id": backbone.model_id, "model_commit": backbone.commit}
+    record["device"] = str(backbone.device)
     if cell.method.detects:
         return record | measure_detector(cell, noisy, backbone, folder)
     return record | measure_classifier(cell, noisy, backbone, folder, places)
