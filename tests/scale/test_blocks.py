@@ -21,7 +21,7 @@ from labelsieve.report import write_report
 from labelsieve.scale import ledger as ledger_module
 from labelsieve.scale import scan as scan_module
 from labelsieve.scale.blocks import TarBlock, blocks_of_images, plan_digest
-from labelsieve.scale.encode import encode_block, features_of
+from labelsieve.scale.encode import encode_block, features_of, missing_blocks
 from labelsieve.scale.gather import Gathered, complete
 from labelsieve.scale.ledger import Ledger
 from labelsieve.scale.scan import scan_on_ray
@@ -140,6 +140,37 @@ def test_a_vanished_file_is_a_row(tmp_path: Path, backbone):
     found = encode_all(blocks_of_images(images, 40), backbone, tmp_path / "f")
     assert found.features().errors == {7: "file not found"}
     assert found.n_rows == 60
+
+
+@pytest.mark.parametrize("kind", ["tree", "parquet"])
+def test_images_that_changed_since_are_encoded_again(kind, tmp_path: Path, backbone, caplog):
+    tree = write_tree(tmp_path / "tree", digits(60))
+    if kind == "parquet":
+        images = load_images(tree)
+        cells = [images.read_bytes(row) for row in range(60)]
+        names = [images.class_names[k] for k in images.given_labels]
+        table = pd.DataFrame({"image": cells, "label": names})
+        table.to_parquet(tmp_path / "t.parquet")
+    source = tree if kind == "tree" else tmp_path / "t.parquet"
+    blocks = blocks_of_images(load_images(source), 20)
+    first = encode_all(blocks, backbone, tmp_path / "f")
+    assert missing_blocks(blocks, first.ledger) == []
+    if kind == "tree":
+        changed = Path(blocks[1].images.location(3))
+        changed.write_bytes(Path(blocks[0].images.location(0)).read_bytes() + b"more")
+    else:
+        table.loc[23, "image"] = table.loc[0, "image"]
+        table.to_parquet(source)
+    blocks = blocks_of_images(load_images(source), 20)
+    todo = missing_blocks(blocks, first.ledger)
+    assert [block.number for block in todo] == ([1] if kind == "tree" else [0, 1, 2])
+    assert f"images of {len(todo)} blocks have changed since" in caplog.text
+    # Given up before they are computed: a failure must not bring the old features back.
+    assert all(first.ledger.record(block.number) is None for block in todo)
+    found = encode_all(blocks, backbone, tmp_path / "f").features().features
+    whole = extract_features(load_images(source), backbone, cache=None, show=False).features
+    np.testing.assert_allclose(found, whole, atol=1e-6)
+    assert missing_blocks(blocks, first.ledger) == []
 
 
 def test_ids_in_two_shards_name_both(tmp_path: Path, backbone):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import threading
@@ -83,6 +84,13 @@ class ImageSource(ABC):
     def location(self, index: int) -> str | None:
         """The absolute path of the image file of a row, or None when it is embedded."""
 
+    def stamp(self) -> str:
+        """Sizes of the files behind the rows: another text tells that images have changed.
+
+        Files of equal size and those behind URLs cannot be told apart.
+        """
+        return ""
+
     def subset(self, indices: IntArray) -> ImageSource:
         """The source of the rows `indices`, shape (M,), in that order."""
         return SubsetSource(self, indices)
@@ -102,6 +110,10 @@ class SubsetSource(ImageSource):
     def location(self, index: int) -> str | None:
         """The absolute path of the image file of a row, or None."""
         return self.source.location(int(self.indices[index]))
+
+    def stamp(self) -> str:
+        """That of the whole source."""
+        return self.source.stamp()
 
     def subset(self, indices: IntArray) -> ImageSource:
         """A subset of a subset keeps one index map, not a chain of them."""
@@ -132,6 +144,10 @@ class FileSource(ImageSource):
     def location(self, index: int) -> str | None:
         """The absolute path of the file of a row; None where it is a URL."""
         return struct_location(self.names[index], self.root)
+
+    def stamp(self) -> str:
+        """A digest of the sizes of the files; see `ImageSource.stamp`."""
+        return _sizes([self.location(row) for row in range(len(self.names))])
 
     def subset(self, indices: IntArray) -> ImageSource:
         """Files of the rows alone, so that a small subset is small when it is sent elsewhere."""
@@ -211,6 +227,10 @@ class ParquetSource(ImageSource):
             return None
         return struct_location(*self._cell(index))
 
+    def stamp(self) -> str:
+        """A digest of the sizes of the parquet files; see `ImageSource.stamp`."""
+        return _sizes([None if is_url(path) else path for path in self.paths])
+
     def _cell(self, index: int) -> tuple[Any, str]:
         """The content of a row and the folder that its path is relative to."""
         number = bisect_right(self._starts, index) - 1
@@ -243,6 +263,18 @@ class ParquetSource(ImageSource):
             lambda opened: opened.read_row_group(group, columns=[self.column]).column(0),
             self._ends.get(file),
         )
+
+
+def _sizes(paths: Sequence[str | None]) -> str:
+    """A digest of the sizes of files; those that are not there, and None, have one of their own."""
+    state = hashlib.blake2b(digest_size=16)
+    for path in paths:
+        try:
+            size = -1 if path is None else os.stat(path).st_size
+        except (OSError, ValueError):
+            size = -1
+        state.update(size.to_bytes(8, "little", signed=True))
+    return state.hexdigest()
 
 
 def _all_embedded(group: pq.RowGroupMetaData, column: str) -> bool:

@@ -69,6 +69,10 @@ class ListedBlock:
             state.update(f"{row}\0{label}\n".encode("utf-8", "surrogatepass"))
         return state.hexdigest()
 
+    def stamp(self) -> str:
+        """What tells that the images have changed, as far as that is at hand."""
+        return self.images.source.stamp()
+
     @contextmanager
     def open(self) -> Iterator[Rows]:
         """The rows, ready to be read."""
@@ -100,6 +104,10 @@ class TarBlock:
         """What the block is, for the plan: its name, and its size where that is at hand."""
         size = "" if is_url(self.shard) else os.path.getsize(self.shard)
         return f"{self.shard} {size}"
+
+    def stamp(self) -> str:
+        """Nothing: a shard of another size is another plan already."""
+        return ""
 
     @contextmanager
     def open(self) -> Iterator[Rows]:

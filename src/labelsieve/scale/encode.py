@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,10 +16,26 @@ from ..core.exceptions import LabelSieveError
 from .blocks import Block, Rows
 from .ledger import Ledger
 
+log = logging.getLogger(__name__)
 BATCH_SIZE = 64
 STORAGE = "storage failed"
 MOST_FAILED = 0.5
 """A block of which storage denied more than this share is not committed: the storage is down."""
+
+
+def missing_blocks(blocks: Sequence[Block], ledger: Ledger) -> list[Block]:
+    """Blocks that are not committed, or whose images have changed since; these are given up."""
+    missing, changed = [], 0
+    for block in blocks:
+        record = ledger.record(block.number)
+        if record is not None and record.get("stamp", "") not in ("", block.stamp()):
+            ledger.forget(block.number)
+            record, changed = None, changed + 1
+        if record is None:
+            missing.append(block)
+    if changed:
+        log.warning("images of %d blocks have changed since; these are encoded again", changed)
+    return missing
 
 
 def encode_block(block: Block, backbone: AbstractBackbone, ledger: Ledger) -> dict[str, Any]:
@@ -44,6 +62,7 @@ def encode_block(block: Block, backbone: AbstractBackbone, ledger: Ledger) -> di
     if found is not None:
         return found
     ledger.note_start(block.number)
+    stamp = block.stamp()
     try:
         with block.open() as rows:
             features = extract_features(
@@ -59,6 +78,7 @@ def encode_block(block: Block, backbone: AbstractBackbone, ledger: Ledger) -> di
                 "unreadable": len(features.errors),
                 "refused": refused,
                 "truncated": bool(rows.tar and rows.tar.truncated),
+                "stamp": stamp,
             }
         return ledger.commit(block.number, table, about)
     except LabelSieveError as error:

@@ -77,6 +77,10 @@ class Ledger:
             return None
         return found if whole else None
 
+    def forget(self, number: int) -> None:
+        """Take back that a block is committed."""
+        self.data(number).with_suffix(".json").unlink(missing_ok=True)
+
     def note_start(self, number: int) -> None:
         """Note that a worker begins a block: what is lost to faults can be counted."""
         with (self.folder / STARTS).open("a") as file:
@@ -121,7 +125,7 @@ class Ledger:
         except OSError as error:
             raise InputError(f"cannot read {path}: {error}; run the same command again") from error
         if hashlib.blake2b(content, digest_size=16).hexdigest() != record["hash"]:
-            path.with_suffix(".json").unlink(missing_ok=True)
+            self.forget(record["block"])
             raise InputError(
                 f"{path} is damaged: its content hash is not the recorded one; run the same "
                 "command again, which computes this block anew"

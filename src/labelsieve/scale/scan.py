@@ -24,7 +24,7 @@ from ..sieve.scan import check_free, scan_claimed
 from ..sieve.self_check import check_flips
 from .blocks import Block, TarBlock, blocks_of_images, plan_digest
 from .cluster import run_tasks
-from .encode import encode_block
+from .encode import encode_block, missing_blocks
 from .gather import Gathered, complete
 from .ledger import Ledger
 from .streamed import Wanted, check_streamed, scan_streamed
@@ -158,7 +158,7 @@ def _encode(
     )
     what = {"model": backbone.model_id, "dtype": str(backbone.dtype), "blocks": len(blocks)}
     ledger.claim(plan_digest(blocks, backbone.fingerprint, backbone.dtype), what)
-    todo = [block for block in blocks if ledger.record(block.number) is None]
+    todo = missing_blocks(blocks, ledger)
     if len(todo) < len(blocks):
         log.warning("continuing: %d of %d blocks are there", len(blocks) - len(todo), len(blocks))
     failures: dict[int, str] = {}
