@@ -58,6 +58,24 @@ class TestEveryDetector:
         assert table["error"].tolist()[120:] == ["truncated", "the label is missing"]
         assert table["suggested_label"][121] in NAMES
 
+    def test_a_fit_that_fails_leaves_the_one_before(self, name, tiny_backbone, monkeypatch):
+        x, given, _ = clustered_features(width=tiny_backbone.embed_dim)
+        detector = make(name, tiny_backbone).fit(x, given)
+        before = dict(vars(detector))
+        scatter = type(detector)._scatter
+
+        def fail(self, *arguments):
+            scatter(self, *arguments)
+            raise MemoryError
+
+        monkeypatch.setattr(type(detector), "_scatter", fail)
+        options = {"known_labels": given} if name == "latent-label" else {}
+        with pytest.raises(MemoryError):
+            detector.fit(x[:60], given[:60], **{k: v[:60] for k, v in options.items()})
+        after = vars(detector)
+        assert after.keys() == before.keys()
+        assert all(after[attribute] is value for attribute, value in before.items())
+
     def test_constructor_stores_and_clones(self, name, tiny_backbone):
         cls = DETECTORS.get(name)
         detector = cls(backbone="somewhere")

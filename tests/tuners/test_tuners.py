@@ -62,6 +62,26 @@ class TestEveryTuner:
         assert a.keys() == b.keys()
         assert all(torch.equal(a[key], b[key]) for key in a)
 
+    def test_a_fit_that_fails_leaves_the_one_before(
+        self, name, tiny_backbone, tmp_path, monkeypatch
+    ):
+        x, given = problem(name, tiny_backbone, tmp_path)
+        tuner = make(name, tiny_backbone).fit(x, given)
+        before, fit = dict(vars(tuner)), type(tuner)._fit
+
+        def fail(self, *arguments):
+            fit(self, *arguments)
+            raise MemoryError
+
+        monkeypatch.setattr(type(tuner), "_fit", fail)
+        tuner.set_params(class_names=("a", "b", "c", "d"))
+        with pytest.raises(MemoryError):
+            tuner.fit(x, given)
+        assert tuner.class_names_ == NAMES
+        after = vars(tuner)
+        assert after.keys() == before.keys()
+        assert all(after[k] is value for k, value in before.items() if k != "class_names")
+
     def test_constructor_stores_and_clones(self, name, tiny_backbone):
         cls = TUNERS.get(name)
         tuner = cls(backbone="somewhere")

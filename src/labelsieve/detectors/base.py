@@ -11,10 +11,11 @@ from typing import Any, Protocol
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from ..backbones import AbstractBackbone, load_backbone
+from ..backbones import AbstractBackbone, ImageFeatures, load_backbone
 from ..core.arrays import chunks, probabilities
 from ..core.device import own_defaults
 from ..core.exceptions import InputError
+from ..core.fitted import as_before_on_failure
 from ..core.validation import BoolArray, FloatArray, IntArray
 from ..data import LabeledImages
 from ..prompts import zero_shot_classifier
@@ -140,6 +141,19 @@ class AbstractDetector(BaseEstimator):
         found = image_features(X, backbone)
         named = labelled(X, y, self.class_names)
         data = fit_data(found, named, backbone, self.class_names)
+        with as_before_on_failure(self):
+            self._fit(data, backbone, checkpoint, found, named)
+        return self
+
+    def _fit(
+        self,
+        data: FitData,
+        backbone: AbstractBackbone,
+        checkpoint: Path | None,
+        found: ImageFeatures,
+        named: LabeledImages | IntArray,
+    ) -> None:
+        """Judge the usable rows and set the fitted attributes over all rows."""
         result = self._detect(data, backbone, checkpoint)
         self._scatter(result, data)
         if isinstance(named, LabeledImages):
@@ -170,7 +184,6 @@ class AbstractDetector(BaseEstimator):
             detector=self.name,
             errors=data.errors,
         )
-        return self
 
     def check(self) -> None:
         """Raise `InputError` for arguments that no data can make usable; `fit` calls it first."""

@@ -12,6 +12,7 @@ import torch
 from ..backbones import AbstractBackbone
 from ..core.arrays import chunks, probabilities
 from ..core.exceptions import InputError
+from ..core.fitted import as_before_on_failure
 from ..core.validation import FloatArray, IntArray, check_labels, check_number
 from ..prompts import TextClassifier, resolve_templates, zero_shot_classifier
 from ..selection.latent_labels import LatentLabels, fit_latent_labels, largest_expected_f1
@@ -121,8 +122,9 @@ class LatentLabel(AbstractDetector):
         InputError
             If the data, the parameters or the known labels cannot be used.
         """
-        self.known_labels_ = None if known_labels is None else np.asarray(known_labels)
-        return super().fit(X, y, checkpoint=checkpoint)
+        with as_before_on_failure(self):
+            self.known_labels_ = None if known_labels is None else np.asarray(known_labels)
+            return super().fit(X, y, checkpoint=checkpoint)
 
     def _known(self, data: FitData) -> IntArray | None:
         """The known labels of the usable rows, checked."""

@@ -18,6 +18,7 @@ from ..backbones import (
     extract_features,
     load_backbone,
 )
+from ..core.fitted import as_before_on_failure
 from ..core.validation import IntArray
 from ..data import LabeledImages, load_images
 from ..detectors import DETECTORS, AbstractDetector
@@ -137,6 +138,18 @@ class LabelSieve(BaseEstimator):
         InputError
             If the data, a name or a parameter cannot be used, or decisions are of other data.
         """
+        with as_before_on_failure(self):
+            self._run(images, workspace, decisions, features)
+        return self
+
+    def _run(
+        self,
+        images: Any,
+        workspace: Path | None,
+        decisions: Decisions | None,
+        features: ImageFeatures | None,
+    ) -> None:
+        """The stages of `fit`."""
         self.timings_: dict[str, float] = {}
         # Built first: a wrong name or argument should not cost an extraction.
         self.detector_: AbstractDetector = build_estimator(
@@ -169,7 +182,6 @@ class LabelSieve(BaseEstimator):
             self.classifier_: AbstractTuner = self._tuned(tuner, features, images, workspace)
         self.noise_matrix_ = noise_matrix(self.detector_, images.given_labels, self.held_)
         self.summary_ = summarize(self.detector_, images, self.noise_matrix_, self.held_)
-        return self
 
     def rehearse(self, images: LabeledImages, rate: float) -> dict[str, Any]:
         """Flip a share of the given labels and count what a detector of the same kind finds.

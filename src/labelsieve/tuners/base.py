@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from ..backbones import AbstractBackbone, load_backbone
 from ..core.device import own_defaults
 from ..core.exceptions import NotFittedError
+from ..core.fitted import as_before_on_failure
 from ..core.serialization import save_tensors, write_json, write_text
 from ..core.validation import BoolArray, FloatArray, IntArray
 from ..core.version import __version__
@@ -88,10 +89,11 @@ class AbstractTuner(ClassifierMixin, BaseEstimator):
         self, data: FitData, backbone: AbstractBackbone, checkpoint: Path | None = None
     ) -> Any:
         """Fit to rows that are already checked and encoded; what `fit` and detectors call."""
-        self.backbone_ = backbone
-        self.class_names_, self.prompt_names_ = data.class_names, data.prompt_names
-        self.history_ = []
-        self.classifier_ = self._fit(data, backbone, checkpoint)
+        with as_before_on_failure(self):
+            self.backbone_ = backbone
+            self.class_names_, self.prompt_names_ = data.class_names, data.prompt_names
+            self.history_ = []
+            self.classifier_ = self._fit(data, backbone, checkpoint)
         return self
 
     @abstractmethod
