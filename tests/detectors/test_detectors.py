@@ -12,6 +12,7 @@ from labelsieve.core.exceptions import InputError
 from labelsieve.data import load_images
 from labelsieve.detectors import DETECTORS
 from labelsieve.detectors.issues import COLUMNS, LabelIssues, build_issues
+from labelsieve.sieve.estimates import estimate_errors, noise_rate
 from problems import clustered_features, other_torch_defaults, write_colour_tree
 
 NAMES = ("red", "green", "blue", "yellow")
@@ -196,3 +197,29 @@ def test_issues_round_trip(tmp_path, tiny_backbone):
     assert LabelIssues.load(tmp_path).table.equals(issues.table)
     with pytest.raises(InputError, match="run `labelsieve scan"):
         LabelIssues.load(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.4])
+def test_the_rate_that_small_loss_is_told_is_the_one_that_a_summary_states(rate, tiny_backbone):
+    x, given, _ = clustered_features(width=tiny_backbone.embed_dim)
+    found = make("small-loss", tiny_backbone, noise_rate=rate).fit(x, given)
+    assert found.is_label_issue_.sum() == round(rate * len(given))
+    said = noise_rate(estimate_errors(found))
+    assert said["estimate"] == pytest.approx(rate, abs=1e-6)
+    free = make("small-loss", tiny_backbone).fit(x, given)
+    assert (np.diff(found.p_clean_[np.argsort(free.p_clean_)]) >= 0).all()
+    again = found.score_features(x, given)
+    np.testing.assert_allclose(again.p_clean, found.p_clean_, atol=1e-5)
+
+
+def test_an_issue_that_is_probably_right_is_not_relabeled_unseen():
+    """A detector may flag by a rule of its own, such as the agreement of dual prompts."""
+    issues = build_issues(
+        ids=list("abcd"), file_names=list("abcd"), given_labels=np.zeros(4, dtype=np.int64),
+        class_names=("red", "green"), label_score=np.full(4, 0.4),
+        is_label_issue=np.array([True, True, True, False]),
+        probabilities=np.array([[0.1, 0.9]] * 4), p_clean=np.array([0.9, 0.5, np.nan, 0.9]),
+        detector="made-up", errors={},
+    )  # fmt: skip
+    assert issues.table["action"].tolist() == ["review", "relabel", "relabel", "keep"]
+    assert issues.table["suggested_label"].tolist()[:3] == ["green"] * 3

@@ -153,9 +153,10 @@ def build_issues(
 ) -> LabelIssues:
     """Assemble the table from arrays over all input rows (NaN where a row was not judged).
 
-    An issue whose best other class is more probable than not is to be relabeled; a less certain
-    one, and a row without a label, is for a person to review; one that fits no class is to be
-    dropped, and no label is suggested for it.
+    An issue whose best other class is more probable than not is to be relabeled, unless the given
+    label is more probably right than not as well (`p_clean`), as where a detector flags by a rule
+    of its own; a less certain one, and a row without a label, is for a person to review; one that
+    fits no class is to be dropped, and no label is suggested for it.
 
     Parameters
     ----------
@@ -188,7 +189,7 @@ def build_issues(
     unlabeled = readable & ~labeled
     homeless = np.zeros(n_rows, dtype=bool) if fits_no_class is None else fits_no_class
     suggested = np.where((is_label_issue & ~homeless) | unlabeled, best_other, -1)
-    confident = _at(probabilities, best_other) >= 0.5
+    confident = (_at(probabilities, best_other) >= 0.5) & ~(p_clean > 0.5)
     action = np.where(is_label_issue, np.where(confident, "relabel", "review"), "keep")
     action = np.where(homeless, "drop", action)
     action = np.where(unlabeled, "review", action)

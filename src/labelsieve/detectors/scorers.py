@@ -11,6 +11,7 @@ from ..core.validation import BoolArray, FloatArray, IntArray
 from ..losses import make_loss
 from ..prompts import TextClassifier
 from ..selection.latent_model import LatentModel
+from ..selection.loss_mixture import shifted
 from ..selection.tempering import Tempering
 from .base import Detection
 
@@ -67,6 +68,8 @@ class SmallLossScorer:
         Of the fitted rows, by ascending loss.
     cut : float
         Rows with a larger loss are flagged.
+    shift : float or None
+        Of the clean probability's log-odds to a known noise rate; see `shift_to_rate`.
     """
 
     classifier: TextClassifier
@@ -74,6 +77,7 @@ class SmallLossScorer:
     losses: FloatArray
     p_clean: FloatArray
     cut: float
+    shift: float | None = None
 
     def __call__(self, features: FloatArray, labels: IntArray) -> Detection:
         """See `Scorer`."""
@@ -82,6 +86,7 @@ class SmallLossScorer:
         p = logits.softmax(dim=1).numpy()
         p_clean = np.interp(losses, self.losses, self.p_clean)
         score = small_loss_score(p_clean, p[np.arange(len(p)), labels])
+        p_clean = p_clean if self.shift is None else shifted(p_clean, self.shift)
         return Detection(score, losses > self.cut, p, p_clean)
 
 

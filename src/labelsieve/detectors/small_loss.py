@@ -13,7 +13,11 @@ from ..core.arrays import chunks, zeros
 from ..core.validation import BoolArray, FloatArray, check_number
 from ..losses import make_loss
 from ..prompts import TextClassifier
-from ..selection.loss_mixture import clean_probability_from_losses
+from ..selection.loss_mixture import (
+    clean_probability_from_losses,
+    shift_to_rate,
+    shifted,
+)
 from ..tuners.coop import CoOp
 from ..tuners.inputs import FitData
 from .base import AbstractDetector, Detection
@@ -36,7 +40,8 @@ class SmallLoss(AbstractDetector):
     loss : str
         Loss of the warm-up and of the mixture.
     noise_rate : float, optional
-        The known share of wrong labels, in 0..1; unset, the mixture decides.
+        The known share of wrong labels, in 0..1: as many are issues, and `p_clean` has the
+        mean 1 - noise_rate. Unset, the mixture decides.
     shots : int, optional
         Images a class that the warm-up sees; unset, all. What judges is the loss of every image.
     epochs, batch_size, lr
@@ -99,11 +104,12 @@ class SmallLoss(AbstractDetector):
         if self.noise_rate is None:
             self.scorer_ = self._scorer(classifier, losses, p_clean, p_clean < 0.5)
             return Detection(score, p_clean < 0.5, p, p_clean)
+        shift = shift_to_rate(p_clean, self.noise_rate)
         largest = np.argsort(-losses, kind="stable")[: round(self.noise_rate * len(losses))]
         flagged = np.zeros(len(losses), dtype=bool)
         flagged[largest] = True
-        self.scorer_ = self._scorer(classifier, losses, p_clean, flagged)
-        return Detection(score, flagged, p, p_clean)
+        self.scorer_ = self._scorer(classifier, losses, p_clean, flagged, shift)
+        return Detection(score, flagged, p, shifted(p_clean, shift))
 
     def _scorer(
         self,
@@ -111,10 +117,11 @@ class SmallLoss(AbstractDetector):
         losses: FloatArray,
         p_clean: FloatArray,
         flagged: BoolArray,
+        shift: float | None = None,
     ) -> SmallLossScorer:
         order = np.argsort(losses, kind="stable")
         cut = midway(losses, flagged, default=-np.inf if flagged.all() else np.inf)
-        return SmallLossScorer(classifier, self.loss, losses[order], p_clean[order], cut)
+        return SmallLossScorer(classifier, self.loss, losses[order], p_clean[order], cut, shift)
 
     def _losses(self, classifier: TextClassifier, data: FitData) -> tuple[FloatArray, FloatArray]:
         """Losses (N,) and class probabilities (N, K) of all rows, a chunk at a time."""

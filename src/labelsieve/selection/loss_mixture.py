@@ -6,6 +6,8 @@ import logging
 import warnings
 
 import numpy as np
+from scipy.optimize import brentq
+from scipy.special import expit, logit
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
@@ -13,6 +15,44 @@ from ..core.threads import threads_for
 from ..core.validation import FloatArray
 
 log = logging.getLogger(__name__)
+LEAST = 1e-6
+"""Probabilities are kept this far from 0 and 1 before their log-odds."""
+LARGEST_SHIFT = 40.0
+
+
+def shift_to_rate(p_clean: FloatArray, noise_rate: float) -> float:
+    """The shift of log-odds after which the mean of clean probabilities is 1 - noise_rate.
+
+    Another prior of the two groups adds the same to the log-odds of every sample (Saerens et al.,
+    Neural Computation 2002).
+
+    Parameters
+    ----------
+    p_clean : ndarray, shape (N,)
+        Posterior with the mixture's own weights.
+    noise_rate : float
+        The known share of wrong labels, in 0..1.
+
+    Examples
+    --------
+    >>> p_clean = np.array([0.5, 0.5])
+    >>> shifted(p_clean, shift_to_rate(p_clean, 0.25))
+    array([0.75, 0.75])
+    """
+    if not 0.0 < noise_rate < 1.0:
+        return np.inf if noise_rate < 0.5 else -np.inf
+    odds = logit(np.clip(p_clean, LEAST, 1.0 - LEAST))
+
+    def excess(shift: float) -> float:
+        return float(expit(odds + shift).mean()) - (1.0 - noise_rate)
+
+    most = LARGEST_SHIFT - float(logit(LEAST))
+    return float(brentq(excess, -most, most))  # type: ignore[arg-type]
+
+
+def shifted(p_clean: FloatArray, shift: float) -> FloatArray:
+    """Clean probabilities with another prior; the order stays. See `shift_to_rate`."""
+    return expit(logit(np.clip(p_clean, LEAST, 1.0 - LEAST)) + shift)
 
 
 def clean_probability_from_losses(losses: FloatArray, *, random_state: int = 0) -> FloatArray:
