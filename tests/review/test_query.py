@@ -16,6 +16,7 @@ from labelsieve.review.overlay import CODES
 from labelsieve.review.pairs import frequent_pairs
 from labelsieve.review.query import Query, matching, parse_query, window
 from labelsieve.review.table import read_issue_table
+from labelsieve.sieve.estimates import ErrorEstimate, noise_rate
 
 
 @pytest.fixture
@@ -168,3 +169,39 @@ def test_evidence_says_which_signs_agree(table):
     fine = evidence(table, 5, [1] * 10, scores)
     assert not any(sign["against"] for sign in fine)
     assert evidence(table, 3, [0], scores) == []
+
+
+@pytest.mark.parametrize("error", [None, 0.5])
+@pytest.mark.parametrize("has_probabilities", [True, False])
+def test_the_interval_before_any_decision_is_not_narrower_than_that_of_the_scan(
+    error, has_probabilities
+):
+    rng = np.random.default_rng(0)
+    wrong = rng.beta(0.1, 0.4, 400) if has_probabilities else (rng.random(400) < 0.2).astype(float)
+    nobody = np.zeros(400, dtype=bool)
+    found = ErrorEstimate(wrong, wrong > 0.5, nobody, has_probabilities, {}, error)
+    said = noise_rate(found)
+    shown = remaining_errors(wrong, np.zeros(400, np.int8), model_logit_sd=said["model_logit_sd"])
+    assert shown["noise_rate"] == pytest.approx(said["estimate"])
+    assert shown["noise_interval"][0] <= said["interval"][0] + 1e-9
+    assert shown["noise_interval"][1] >= said["interval"][1] - 1e-9
+    without = remaining_errors(wrong, np.zeros(400, np.int8))
+    assert (shown["interval"] == without["interval"]) == (error is None)
+    decided = np.full(400, CODES["keep"], np.int8)
+    done = remaining_errors(wrong, decided, model_logit_sd=error)
+    assert done["interval"] == [0, 0]
+
+
+def test_decisions_make_the_error_of_the_model_smaller():
+    wrong = np.full(200, 0.3)
+    some = np.zeros(200, np.int8)
+    some[:21], some[21:30] = CODES["keep"], CODES["relabel"]
+    for decided, told in ((np.zeros(200, np.int8), 0.0), (some, 30 * 0.3 * 0.7)):
+        wide, narrow = (
+            remaining_errors(wrong, decided, model_logit_sd=error)["interval"]
+            for error in (0.5, None)
+        )
+        left, n = np.mean(narrow), (decided == 0).sum()
+        slope = left * (1 - left / n)
+        more = ((wide[1] - wide[0]) ** 2 - (narrow[1] - narrow[0]) ** 2) / 4 / 1.6449**2
+        assert more == pytest.approx(slope**2 / (1 / 0.5**2 + told), rel=1e-6)

@@ -52,6 +52,7 @@ def remaining_errors(
     *,
     flagged: BoolArray | None = None,
     held: BoolArray | None = None,
+    model_logit_sd: float | None = None,
 ) -> dict[str, Any]:
     r"""Posterior mean of the number of wrong labels among the images that nobody has decided.
 
@@ -77,10 +78,15 @@ def remaining_errors(
         Images whose decision the scan held fixed: `wrong` is that decision, so they are no
         evidence about the others of their band.
 
+    model_logit_sd : float, optional
+        How far off the scan's noise rate may be by an error of its model, as the scan's interval
+        has it: ``noise_rate`` of summary.json. Decisions since then make it smaller.
+
     Returns
     -------
     dict
-        ``remaining``, its ``interval`` (90 %, normal approximation of the beta-binomial spread),
+        ``remaining``, its ``interval`` (90 %, normal approximation of the beta-binomial spread,
+        with the error of the model),
         ``found`` (wrong labels found so far), ``reviewed`` (images with a firm decision), and from
         these ``noise_rate`` with ``noise_interval``, the share of wrong labels among all, and
         ``precision``, that among flagged images (None where there are none).
@@ -103,7 +109,12 @@ def remaining_errors(
     rate, n_open = alpha / weight, n_all - n_firm
     # beta-binomial: the spread of the rate and that of a finite number of images
     variance = n_open * rate * (1.0 - rate) * (weight + n_open) / (weight + 1.0)
-    mean, spread = float((n_open * rate).sum()), Z * math.sqrt(float(variance.clip(0).sum()))
+    mean = float((n_open * rate).sum())
+    # never below that of as many images with one common rate, which the scan takes
+    common = max(mean * (1.0 - mean / max(float(n_open.sum()), 1.0)), 0.0)
+    squares = max(float(variance.clip(0).sum()), common)
+    squares += _model_variance(model_logit_sd, common, w[firm & tells])
+    spread = Z * math.sqrt(squares)
     low, high = max(0.0, mean - spread), min(float(n_open.sum()), mean + spread)
     found, n = int(bad.sum()), max(len(w), 1)
     hits = np.where(firm, bad, rate[band])[flags]
@@ -116,3 +127,21 @@ def remaining_errors(
         "noise_interval": [(found + low) / n, (found + high) / n],
         "precision": float(hits.mean()) if len(hits) else None,
     }
+
+
+def _model_variance(error: float | None, slope: float, seen: FloatArray) -> float:
+    """Variance of the number of open errors by the model's; see `sieve.estimates.ErrorEstimate`.
+
+    Parameters
+    ----------
+    error : float or None
+        Standard deviation of the log-odds of the noise rate, after the decisions of the scan.
+    slope : float
+        Change of the expected errors among the open images with the log-odds of their rate.
+    seen : ndarray, shape (M,)
+        Error probabilities of the images that were decided since.
+    """
+    if error is None:
+        return 0.0
+    told = float((seen * (1.0 - seen)).sum())
+    return slope**2 / (1.0 / error**2 + told)

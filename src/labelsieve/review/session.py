@@ -77,8 +77,10 @@ class ReviewSession:
         self._orders = orders(self.table)
         self._ranks = {name: np.argsort(rows) for name, rows in self._orders.items()}
         summary = folder / "summary.json"
-        known = read_json(summary).get("decisions") if summary.is_file() else None
+        said = read_json(summary) if summary.is_file() else {}
+        known, rate = said.get("decisions"), said.get("noise_rate") or {}
         self._wrong = corrected(wrong_probability(self.table), self.table.is_issue, known)
+        self._model_logit_sd = rate.get("model_logit_sd")
         self._index = {name: label for label, name in enumerate(self.table.names)}
         scores = self.table.label_score
         self._sorted_scores = np.sort(scores[~np.isnan(scores)])
@@ -183,7 +185,13 @@ class ReviewSession:
             "n_done": int((firm & flagged).sum()),
             "n_decided": int(firm.sum()),
             "actions": counts,
-            "estimate": remaining_errors(self._wrong, codes, flagged=flagged, held=self._held),
+            "estimate": remaining_errors(
+                self._wrong,
+                codes,
+                flagged=flagged,
+                held=self._held,
+                model_logit_sd=self._model_logit_sd,
+            ),
             "version": self._version,
         }
 

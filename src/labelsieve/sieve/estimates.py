@@ -150,7 +150,8 @@ def noise_rate(found: ErrorEstimate) -> dict[str, Any]:
     """The share of wrong labels, with an interval.
 
     The interval adds the variance of a finite sample to that of an error of the model, whose size
-    was measured (`rate_logit_sd`) and which decided rows make smaller (`ErrorEstimate.error_of`).
+    was measured (`rate_logit_sd`) and which decided rows make smaller (`ErrorEstimate.error_of`);
+    ``model_logit_sd`` is that size, None where it was not measured.
     """
     n, rate = len(found.wrong), float(found.wrong.mean())
     rest = found.wrong[~found.decided]
@@ -175,6 +176,7 @@ def noise_rate(found: ErrorEstimate) -> dict[str, Any]:
         "interval": [max(0.0, rate - half), min(1.0, rate + half)],
         "confidence": CONFIDENCE,
         "method": f"{method}; the interval covers {covers}",
+        "model_logit_sd": found.error_of(found.rate_logit_sd),
     }
 
 
