@@ -267,3 +267,20 @@ def test_what_is_no_scan_is_refused(name, tmp_path):
 def test_class_names_survive_the_configuration():
     view = ElementTree.fromstring(labeling_config(tuple(NAMES)))
     assert [choice.get("value") for choice in view.iter("Choice")] == [*NAMES, "drop", "unsure"]
+
+
+def test_options_of_another_kind_are_told(hostile, tmp_path):
+    out, _, _ = hostile
+    with pytest.raises(InputError) as caught:
+        export_folder(out, tmp_path / "x", format="label-studio", options={"root": 5, "rows": True})
+    for part in (
+        "options of export format 'label-studio'",
+        "root must be a text (digits in quotes: --param 'NAME=\"5\"'), not 5",
+        "rows must be a text",
+    ):
+        assert part in str(caught.value)
+    with pytest.raises(InputError, match="check must be true or false, not 'maybe'"):
+        export_folder(out, tmp_path / "x", format="onnx", options={"check": "maybe"})
+    with pytest.raises(InputError, match="backbone must be a text"):
+        export_folder(out, tmp_path / "x", format="onnx", options={"backbone": 16})
+    assert not (tmp_path / "x").exists()

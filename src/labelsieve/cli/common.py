@@ -150,7 +150,8 @@ def parse_params(pairs: list[str] | None) -> dict[str, Any]:
             read = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise InputError(f"--param {pair}: the value cannot be read: {error}") from error
-        if isinstance(read, str):  # YAML takes 1e-3 for text; people mean a number
+        # YAML takes 1e-3 for text; people mean a number, unless they put it in quotes
+        if isinstance(read, str) and read == value.strip():
             with contextlib.suppress(ValueError):
                 read = float(read)
         params[name.replace("-", "_")] = read

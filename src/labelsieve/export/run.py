@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import typing
 from pathlib import Path
 from typing import Any
 
-from ..core.exceptions import InputError
+from ..core.exceptions import InputError, gather
 from .registry import EXPORTS
+
+_IN_WORDS = {bool: "true or false"}
+_TEXT = "a text (digits in quotes: --param 'NAME=\"5\"')"
 
 
 def export_folder(
@@ -44,7 +48,7 @@ def export_folder(
     Raises
     ------
     InputError
-        If the format or an option is unknown, or the output exists.
+        If the format or an option is unknown or of another kind, or the output exists.
     """
     function = EXPORTS.get(format)
     source, out, given = Path(source), Path(out), dict(options or {})
@@ -63,4 +67,16 @@ def export_folder(
         raise InputError(f"{out} exists; add --force to write into it, or name another")
     if offline and "offline" in allowed:
         given["offline"] = True
+    _check_kinds(format, function, given)
     return function(source, out, **given)
+
+
+def _check_kinds(format: str, function: Any, given: dict[str, Any]) -> None:
+    """An option of another kind than the format declares is an error, all in one message."""
+    kinds = typing.get_type_hints(function)
+    problems = [
+        f"{name} must be {_IN_WORDS.get(kinds[name], _TEXT)}, not {value!r}"
+        for name, value in given.items()
+        if not isinstance(value, kinds.get(name, object))
+    ]
+    gather(problems, what=f"options of export format {format!r}")
