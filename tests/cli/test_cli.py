@@ -226,7 +226,10 @@ def test_cache_ls_and_rm(photos, tmp_path, tiny_clip_dir):
     entries = json.loads(run("cache", "ls", "--json").stdout)
     assert [entry["images"] for entry in entries] == [42]
     assert "42 images" in run("cache", "ls").stdout
-    run("cache", "rm", entries[0]["key"])
+    refused = run("cache", "rm", entries[0]["key"], "other", code=1)
+    assert "the cache holds no 'other'; it holds" in str(refused.exception)
+    assert json.loads(run("cache", "ls", "--json").stdout) == entries  # nothing was removed
+    run("cache", "rm", entries[0]["key"], entries[0]["model_id"])
     assert json.loads(run("cache", "ls", "--json").stdout) == []
 
 

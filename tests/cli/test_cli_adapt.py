@@ -95,6 +95,17 @@ def test_bad_usage_says_what_to_do(place, tmp_path, tiny_clip_dir):
     fails("no parameter rate", "--baseline", "ce", "--param", "rate=1")
 
 
+def test_another_process_is_silent_about_a_model_that_is_not_there(place, tmp_path):
+    command = ["adapt", place / "photos", "-o", tmp_path / "m", "--baseline", "ce", "--offline"]
+    done = subprocess.run(
+        [sys.executable, "-m", "labelsieve", *map(str, command), "--backbone", "openai/nothing"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"RANK": "1"},
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "")
+
+
 def test_two_processes_speak_once(place, tmp_path):
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",

@@ -107,19 +107,22 @@ class FeatureCache:
         found = [_entry(meta.parent) for meta in self.path.glob("*/meta.json")]
         return sorted(found, key=lambda entry: (entry.model_id, entry.dtype, entry.key))
 
-    def remove(self, key: str | None = None) -> list[CacheEntry]:
-        """Delete one entry by key or model id, or all; returns what was deleted.
+    def remove(self, *keys: str) -> list[CacheEntry]:
+        """Delete entries by key or model id, or all; returns what was deleted.
 
         Raises
         ------
         InputError
-            If there is no such entry.
+            If there is no such entry; then none is deleted.
         """
         entries = self.entries()
-        chosen = [e for e in entries if key is None or key in (e.key, e.model_id)]
-        if key is not None and not chosen:
+        chosen = [e for e in entries if not keys or {e.key, e.model_id} & set(keys)]
+        found = {name for e in chosen for name in (e.key, e.model_id)}
+        unknown = [key for key in keys if key not in found]
+        if unknown:
             known = ", ".join(f"{e.key} ({e.model_id})" for e in entries) or "nothing"
-            raise InputError(f"the cache holds no {key!r}; it holds {known}")
+            names = ", ".join(map(repr, unknown))
+            raise InputError(f"the cache holds no {names}; it holds {known}")
         for entry in chosen:
             shutil.rmtree(self.path / entry.key)
         return chosen

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..core.exceptions import InputError
+from ..core.exceptions import InputError, LabelSieveError
 from . import common
 from .common import say
 
@@ -136,7 +136,7 @@ def _one_voice() -> Any:
     try:
         with contextlib.redirect_stderr(io.StringIO()):
             yield False
-    except InputError:  # the main process meets the same and says it
+    except LabelSieveError:  # the main process meets the same and says it
         raise typer.Exit(2) from None
 
 

@@ -45,8 +45,5 @@ def remove(
 
     if not keys and not everything:
         raise InputError("name the keys to remove (see `labelsieve cache ls`), or add --all")
-    cache = FeatureCache()
-    removed = [
-        entry for key in ([None] if everything else keys or []) for entry in cache.remove(key)
-    ]
+    removed = FeatureCache().remove(*([] if everything else keys or []))
     typer.echo(f"removed the features of {counted(len(removed), 'model')}")

@@ -247,10 +247,15 @@ def describe(images: Any) -> None:
     """Say how images were read."""
     say(f"{len(images):,} images, {len(images.class_names)} classes. {images.rule}")
     counts = list(images.class_counts().items())
-    shown = ", ".join(f"{name} {n:,}" for name, n in counts[:12])
+    shown = ", ".join(f"{_apart(name)} {n:,}" for name, n in counts[:12])
     say(f"given labels: {shown}{', …' if len(counts) > 12 else ''}")
     for note in images.notes:
         say(f"note: {note}")
+
+
+def _apart(name: str) -> str:
+    """A class name, in quotes where it could be taken for several, or would break the line."""
+    return name if name.isprintable() and "," not in name else repr(name)
 
 
 def absolute(path: str) -> str:

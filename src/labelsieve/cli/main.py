@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
 import logging
 import sys
+from typing import Any
 
 import typer
 
@@ -57,16 +60,57 @@ def _options(
     """Find wrong labels in image data sets, and train classifiers that resist them."""
 
 
-def _escape_what_the_terminal_lacks() -> None:
-    """Names that its encoding cannot show would end a command whose work is done, with status 1."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+class _Reader(io.FileIO):
+    """A pipe whose reader may go: nothing is written any more, and the work goes on.
+
+    Any other failure, as of a full disk, is raised once: raised at the end of the process again, it
+    would take the place of the status.
+    """
+
+    lost = False
+
+    def write(self, data: Any) -> int:
+        """Write, or let it be where nobody reads."""
+        if not self.lost:
+            try:
+                return super().write(data)
+            except OSError as error:
+                self.lost = True
+                if error.errno not in (errno.EPIPE, errno.EINVAL):  # the second on Windows
+                    raise
+        return memoryview(data).nbytes
+
+
+def _bear_with_the_terminal() -> None:
+    """Neither names that its encoding cannot show nor a reader that has gone (`| head -1`) may end
+    a command, whose status would then be 1: that of a gate that is not passed.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if not isinstance(stream, io.TextIOWrapper):
+            continue
+        stream.reconfigure(errors="backslashreplace")
+        with contextlib.suppress(OSError):  # no file behind it
+            if not stream.isatty():
+                setattr(sys, name, _as_pipe(stream))
+
+
+def _as_pipe(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+    """The same file as a stream of its own."""
+    stream.flush()
+    raw = _Reader(stream.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
 
 
 def run() -> None:
     """Run the command line; errors of ours and of the disk end it with status 2, never with 1."""
-    _escape_what_the_terminal_lacks()
+    _bear_with_the_terminal()
     try:
         app()
     except LabelSieveError as error:
