@@ -1,4 +1,5 @@
 import os
+from unicodedata import normalize
 
 import pytest
 from data_helpers import write_tree
@@ -98,12 +99,22 @@ def test_split_folders(tmp_path, split, folder, n_rows):
     assert images.location(0) == str(tmp_path / folder / images.ids[0])
 
 
-def test_splits_beside_another_folder_are_pointed_out(tmp_path):
-    """Such as the output of a scan, which may lie in the data."""
+def test_folders_without_images_do_not_hide_the_splits(tmp_path):
+    """Such as the output of a scan, which may lie in the data, or annotations."""
     root = write_tree(tmp_path, SPLIT_TREE)
-    (root / "out").mkdir()
+    before = load_images(root)
+    (root / "out" / "model").mkdir(parents=True)
+    (root / "out" / "issues.parquet").write_bytes(b"")
+    (root / "notes").mkdir()
     images = load_images(root)
-    assert images.class_names == ("test", "train", "val")
+    assert images.rule == before.rule
+    assert images.ids.tolist() == before.ids.tolist() == ["a/1.png", "b/2.png"]
+
+
+def test_splits_beside_a_class_are_pointed_out(tmp_path):
+    root = write_tree(tmp_path, [*SPLIT_TREE, "dog/6.png"])
+    images = load_images(root)
+    assert images.class_names == ("dog", "test", "train", "val")
     assert images.notes[0].startswith("the classes test, train, val look like splits, but")
     assert load_images(root / "train").notes == ()
 
@@ -113,6 +124,17 @@ def test_split_synonyms(tmp_path):
         write_tree(tmp_path, SPLIT_TREE), split="validation", class_names=["a", "b"]
     )
     assert images.given_labels.tolist() == [1]
+
+
+def test_tables_that_are_not_read_are_pointed_out(tmp_path):
+    root = write_tree(tmp_path, ["images/1.png", "images/2.png"])
+    (root / "labels.csv").write_text("image,label\nimages/1.png,a\nimages/2.png,b\n")
+    note = "not read: labels.csv; if the labels are in there, give its path"
+    with pytest.raises(InputError, match=f"only the class 'images' .*{note}"):
+        load_images(root)
+    write_tree(root, ["more/3.png"])
+    assert load_images(root).notes[0] == note
+    assert load_images(root / "labels.csv").class_names == ("a", "b")
 
 
 def test_unknown_split(tmp_path):
@@ -159,6 +181,14 @@ def test_case_differences_are_kept_and_noted(tmp_path):
     images = load_images(write_tree(tmp_path, ["Cat/1.png", "cat/2.png"]))
     assert images.class_names == ("Cat", "cat")
     assert "differ only by case are kept apart: 'Cat' / 'cat'; if they mean" in images.notes[0]
+
+
+def test_names_that_look_alike_are_noted(tmp_path):
+    """As when one half of the data was unpacked by a program that takes letters apart."""
+    names = [normalize(form, "café") for form in ("NFC", "NFD")]
+    images = load_images(write_tree(tmp_path, [f"{names[0]}/1.png", f"{names[1]}/2.png"]))
+    assert set(images.class_names) == set(names)
+    assert "differ only in how letters are encoded are kept apart" in images.notes[0]
 
 
 def test_empty_and_flat_and_one_class(tmp_path):

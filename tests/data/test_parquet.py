@@ -193,6 +193,45 @@ def test_shards_of_a_split(tmp_path):
     assert len(load_images(tmp_path, split="test")) == 3
 
 
+def test_results_in_the_folder_of_shards_leave_them_as_they_were(tmp_path):
+    for k in range(2):
+        columns = {"image": structs(2, path=f"{k}-{{}}.png"), "label": ["x", "y"]}
+        write_parquet(tmp_path / f"train-{k}.parquet", columns)
+    write_parquet(tmp_path / "out" / "issues.parquet", {"id": ["a"]})
+    assert load_images(tmp_path).ids.tolist() == ["0-0.png", "0-1.png", "1-0.png", "1-1.png"]
+
+
+def test_shards_in_split_folders(tmp_path):
+    for split, n in (("train", 3), ("test", 2)):
+        columns = {"image": structs(n), "label": [0, 1, 0][:n]}
+        write_parquet(tmp_path / split / "0000.parquet", columns, HF_LABELS)
+    assert len(load_images(tmp_path)) == 3
+    assert len(load_images(tmp_path, split="test")) == 2
+
+
+def test_shards_of_kindred_types_are_read_as_one(tmp_path):
+    kinds = (pa.array(["x"]), pa.array(["y"], pa.large_string()), pa.array(["x"]))
+    for k, labels in enumerate((*kinds[:2], kinds[2].dictionary_encode())):
+        write_parquet(tmp_path / f"t-{k}.parquet", {"image": structs(1), "label": labels})
+    images = load_images(tmp_path)
+    assert [value(images, row) for row in range(3)] == [0, 0, 0]
+    assert images.given_labels.tolist() == [0, 1, 0]
+
+
+def test_the_shard_at_fault_is_named(tmp_path):
+    good, bad = tmp_path / "t-0.parquet", tmp_path / "t-1.parquet"
+    write_parquet(good, {"image": structs(2), "label": ["x", "y"]})
+    write_parquet(bad, {"image": structs(2), "class": ["x", "y"]})
+    with pytest.raises(InputError, match=f"{bad} has no column 'label', which {good} has"):
+        load_images(tmp_path)
+    write_parquet(bad, {"image": structs(2), "label": [1, 2]})
+    with pytest.raises(InputError, match=f"go together: string in {good}, int64 in {bad}; write"):
+        load_images(tmp_path)
+    bad.write_bytes(b"")
+    with pytest.raises(InputError, match=f"cannot read {bad} as parquet"):
+        load_images(tmp_path)
+
+
 def test_bad_files_and_columns(tmp_path):
     path = tmp_path / "t.parquet"
     path.write_bytes(b"no parquet")

@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 from data_helpers import png, write_tree
@@ -169,6 +170,24 @@ def test_several_metadata_files(tmp_path):
     (tmp_path / "metadata.jsonl").write_text("")
     with pytest.raises(InputError, match=r"several tables \(metadata.csv, metadata.jsonl\)"):
         load_images(tmp_path)
+
+
+def test_ids_of_a_column_get_no_numbers_and_no_note(tmp_path):
+    (tmp_path / "t.csv").write_text("id,image,label\n7,a.png,x\n8,a.png,x\n9,b.png,y\n")
+    images = load_images(tmp_path / "t.csv")
+    assert images.ids.tolist() == ["7", "8", "9"]
+    assert images.notes == ()
+
+
+def test_a_path_upwards_starts_where_a_link_leads(tmp_path):
+    write_tree(tmp_path / "store", ["images/1.png", "images/2.png", "tables/unused.png"])
+    table = "image,label\n../images/1.png,a\n../images/2.png,b\n"
+    (tmp_path / "store" / "tables" / "t.csv").write_text(table)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "tables").symlink_to(tmp_path / "store" / "tables")
+    images = load_images(tmp_path / "here" / "tables" / "t.csv")
+    assert images.image(1).getpixel((0, 0)) == (1, 1, 1)
+    assert images.location(1) == os.path.realpath(tmp_path / "store" / "images" / "2.png")
 
 
 def test_metadata_in_split_folders(tmp_path):

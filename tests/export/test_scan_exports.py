@@ -256,6 +256,21 @@ def test_embedded_images_are_written_beside(name, tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {"t.parquet", "out", "x"}
 
 
+@pytest.mark.parametrize("name", ["fiftyone", "label-studio"])
+def test_embedded_images_without_a_name_get_an_ending(name, tmp_path):
+    """By which other programs tell what a file is."""
+    data = tmp_path / "data"
+    data.mkdir()
+    rows = [{"image": png((i, 0, 0)), "label": NAMES[i % 2]} for i in range(6)]
+    pd.DataFrame(rows).to_parquet(data / "t.parquet")
+    finish(tmp_path / "out", data, load_images(data))
+    export_folder(tmp_path / "out", tmp_path / "x", format=name)
+    assert (tmp_path / "x" / "images" / "row-000001.png").read_bytes() == png((1, 0, 0))
+    with pytest.raises(InputError, match=r"lies in the data set .*, whose files are never changed"):
+        export_folder(tmp_path / "out", data / "x", format=name)
+    assert len(load_images(data)) == 6
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_what_is_no_scan_is_refused(name, tmp_path):
     (tmp_path / "model").mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from ..core.text import counted
 from .class_names import ClassSpec, read_classes_json
 from .listing import Listing, printable
 from .sources import FileSource
+from .tables import TABLES
 
 EXTENSIONS = frozenset(
     (
@@ -54,17 +56,24 @@ def choose_split(names: list[str], split: str | None, where: str) -> str:
 
 
 def split_folders(root: Path) -> list[str]:
-    """Names of the split folders, if every visible sub-folder is one and one has sub-folders.
+    """Names of the split folders, if no other holds images and one has sub-folders or a table.
 
     A class called "train" beside other classes, or "train" and "test" holding images directly,
     is therefore a class.
     """
-    names = [entry.name for entry in visible(root) if _is_folder(entry)]
-    if not names or any(split_name(name) is None for name in names):
-        return []
+    folders = [entry.name for entry in visible(root) if _is_folder(entry)]
+    names = [name for name in folders if split_name(name)]
     inner = [entry for name in names for entry in visible(root / name)]
-    nested = any(_is_folder(entry) or entry.name.startswith("metadata.") for entry in inner)
-    return names if nested else []
+    nested = any(
+        _is_folder(entry) or entry.name.startswith("metadata.") or entry.name.endswith(".parquet")
+        for entry in inner
+    )
+    return names if nested and not holds_images(root, set(folders) - set(names)) else []
+
+
+def holds_images(root: Path, names: Iterable[str]) -> bool:
+    """Whether one of these folders is a class: results and notes beside the data hold no images."""
+    return any(walk_images(root / name).names for name in names)
 
 
 def visible(folder: Path) -> list[os.DirEntry[str]]:
@@ -76,10 +85,11 @@ def visible(folder: Path) -> list[os.DirEntry[str]]:
 
 @dataclass
 class _Walk:
-    """Image files below a folder, relative to it, with what was passed over."""
+    """Image files below a folder, relative to it, with what was passed over (tables: in it)."""
 
     names: list[str] = field(default_factory=list)
     skipped: int = 0
+    tables: list[str] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
     loops: int = 0
 
@@ -110,6 +120,8 @@ def walk_images(root: Path) -> _Walk:
                 walk.names.append(relative + entry.name)
             else:
                 walk.skipped += 1
+                if not relative and entry.name.lower().endswith(TABLES):
+                    walk.tables.append(entry.name)
         stack.extend(reversed(folders))
     return walk
 
@@ -169,6 +181,10 @@ def _notes(walk: _Walk, loose: int | None) -> list[str]:
         )
     if loose:
         notes.append(f"{counted(loose, 'image')} outside the class folders, without a label")
+    if walk.tables:
+        notes.append(
+            f"not read: {', '.join(walk.tables[:5])}; if the labels are in there, give its path"
+        )
     if walk.skipped:
         notes.append(f"skipped {counted(walk.skipped, 'file')} without an image extension")
     if walk.loops:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import pandas as pd
@@ -74,7 +76,8 @@ def encode_labels(
     keys = _known(keys, order, spec.origin or "the class list")
     index = {name: i for i, name in enumerate(order)}
     table = np.array([-1 if key is None else index[key] for key in keys] + [-1], dtype=np.int64)
-    notes += _case_notes(order)
+    notes += _alike(order, str.casefold, "by case")
+    notes += _alike(order, lambda name: normalize("NFC", name), "in how letters are encoded")
     return EncodedLabels(table[codes], order, order_rule, tuple(notes))
 
 
@@ -179,14 +182,15 @@ def _space_notes(cells: list[Any], texts: list[str | None]) -> list[str]:
     return [f"{len(changed)} class names had extra white space, which was removed: {shown}"]
 
 
-def _case_notes(names: tuple[str, ...]) -> list[str]:
+def _alike(names: tuple[str, ...], form: Callable[[str], str], how: str) -> list[str]:
+    """A note about names that are the same once they are brought into a form."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name in names:
-        groups[name.casefold()].append(name)
+        groups[form(name)].append(name)
     shown = [" / ".join(map(repr, group)) for group in groups.values() if len(group) > 1]
     if not shown:
         return []
     return [
-        f"class names that differ only by case are kept apart: {', '.join(shown[:5])}; if they "
+        f"class names that differ only {how} are kept apart: {', '.join(shown[:5])}; if they "
         "mean the same, give them one spelling in the data and load again"
     ]

@@ -95,9 +95,9 @@ def assemble(listing: Listing, options: ReadOptions) -> LabeledImages:
     spec = given if given.order is not None else listing.spec
     encoded = _encode(listing, spec, options)
     if len(encoded.class_names) < 2:
-        raise InputError(_too_few_classes(where, encoded, listing.rule))
+        raise InputError(_too_few_classes(listing, encoded))
     names = np.array([printable(name) for name in listing.file_names], dtype=object)
-    repeated, repeat_notes = _repeats(names, encoded.labels, isinstance(listing.source, FileSource))
+    repeated = pd.Series(names).duplicated().to_numpy()
     words, word_notes = _prompt_names(encoded.class_names, given)
     missing = int((encoded.labels < 0).sum())
     missing_notes = (f"{missing:,} of {counted(len(names), 'row')} kept without a label",)
@@ -112,17 +112,22 @@ def assemble(listing: Listing, options: ReadOptions) -> LabeledImages:
             *listing.notes,
             *encoded.notes,
             *(missing_notes if missing else ()),
-            *repeat_notes,
+            *(_repeat_notes(repeated) if listing.ids is None else ()),
+            *(_conflicts(names, encoded.labels) if isinstance(listing.source, FileSource) else ()),
             *word_notes,
         ),
         prompt_names=words,
     )
 
 
+def _seen(listing: Listing) -> str:
+    """How the data were read, and what was met."""
+    return "; ".join((listing.rule, *listing.notes))
+
+
 def _no_images(listing: Listing) -> str:
-    seen = "".join(f"; {note}" for note in listing.notes)
     return (
-        f"{listing.where}: no images found (read as: {listing.rule}{seen}); expected one folder of "
+        f"{listing.where}: no images found (read as: {_seen(listing)}); expected one folder of "
         "images a class, a metadata file or a table with rows"
     )
 
@@ -137,13 +142,13 @@ def _encode(listing: Listing, spec: ClassSpec, options: ReadOptions) -> EncodedL
         raise InputError(f"{listing.where}: {error}") from error
 
 
-def _too_few_classes(where: str, encoded: EncodedLabels, rule: str) -> str:
+def _too_few_classes(listing: Listing, encoded: EncodedLabels) -> str:
     found = f"only the class {encoded.class_names[0]!r}" if encoded.class_names else "no label"
     missing = int((encoded.labels < 0).sum())
     found += f", and {missing} rows whose label is missing (empty, NaN or -1)" if missing else ""
     return (
-        f"{where}: at least two classes are needed, but found {found} ({rule}); check that this "
-        "is the right folder or label column, or list all classes with class_names"
+        f"{listing.where}: at least two classes are needed, but found {found} ({_seen(listing)}); "
+        "check that this is the right folder or label column, or list all classes with class_names"
     )
 
 
@@ -163,26 +168,20 @@ def _check_ids(ids: Any, where: str) -> np.ndarray[Any, Any]:
     return texts.to_numpy(dtype=object)
 
 
-def _repeats(
-    names: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], same_file: bool
-) -> tuple[np.ndarray[Any, Any], list[str]]:
-    """Rows whose file name occurred before, and notes about them.
+def _repeat_notes(repeated: np.ndarray[Any, Any]) -> list[str]:
+    """What becomes of the ids of rows whose file name occurred before."""
+    n = int(repeated.sum())
+    return [f"{counted(n, 'row')} with a file name used before: ids end in #2, ..."] if n else []
 
-    Equal names of embedded images (`same_file` false) need not mean the same image.
-    """
+
+def _conflicts(names: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> list[str]:
+    """A note about files with several labels; embedded images of one name need not be the same."""
     frame = pd.DataFrame({"name": names, "label": labels})
-    repeated = frame["name"].duplicated().to_numpy()
-    if not repeated.any():
-        return repeated, []
-    notes = [
-        f"{counted(int(repeated.sum()), 'row')} with a file name used before: ids end in #2, ..."
-    ]
     pairs = frame.loc[frame["label"] >= 0].drop_duplicates()
     conflicts = list(dict.fromkeys(pairs.loc[pairs["name"].duplicated(), "name"]))
-    if conflicts and same_file:
-        shown = ", ".join(map(repr, conflicts[:5]))
-        notes.append(f"conflicting labels for {counted(len(conflicts), 'file')}: {shown}")
-    return repeated, notes
+    shown = ", ".join(map(repr, conflicts[:5]))
+    found = counted(len(conflicts), "file")
+    return [f"conflicting labels for {found}: {shown}"] if conflicts else []
 
 
 def _unique(names: np.ndarray[Any, Any], repeated: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -9,17 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from ..core.exceptions import InputError
-from .folders import choose_split, read_class_folders, split_folders, visible, walk_images
+from .folders import (
+    choose_split,
+    holds_images,
+    read_class_folders,
+    split_folders,
+    visible,
+    walk_images,
+)
 from .hub import is_dataset, is_saved_dataset, read_dataset, read_hub, read_saved
 from .images import LabeledImages
 from .listing import Listing, ReadOptions, assemble
 from .parquet import read_parquet, read_shards
 from .remote import read_remote_folder, read_remote_table
 from .storage import expand_braces, is_url, join_url, list_files
-from .tables import JSON_LINES, SEPARATORS, read_text_table
+from .tables import TABLES, read_text_table
 from .webdataset import read_tars
 
-TABLES = (*SEPARATORS, *JSON_LINES, ".parquet", ".pq")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -176,10 +182,33 @@ def _list_folder(root: Path, options: ReadOptions, split_rule: str = "") -> List
 
 
 def _shards(root: Path) -> list[Path]:
-    """Parquet files in a folder or its `data`, unless other sub-folders may be classes."""
-    folders = {entry.name for entry in visible(root) if entry.is_dir()}
+    """Parquet files in a folder or its `data`, unless other sub-folders are classes."""
     inside = [*_files(root, "*.parquet"), *_files(root / "data", "*.parquet")]
-    return [] if folders - {"data"} else inside
+    return inside if inside and not _has_classes(root) else []
+
+
+def _has_classes(root: Path) -> bool:
+    folders = {entry.name for entry in visible(root) if entry.is_dir()}
+    return holds_images(root, folders - {"data"})
+
+
+def would_be_data(table: Path, data: Any) -> bool:
+    """Whether a new parquet file would be read as a table of a data set.
+
+    Parameters
+    ----------
+    table : Path
+        The file to be written.
+    data : path or other
+        What `load_images` takes.
+    """
+    if not isinstance(data, str | os.PathLike) or not Path(data).expanduser().is_dir():
+        return False
+    root = Path(data).expanduser()
+    if os.path.realpath(table.parent) not in map(os.path.realpath, (root, root / "data")):
+        return False
+    first = tar_shards(str(root)) or is_saved_dataset(root) or _metadata(root)
+    return not (first or split_folders(root) or _has_classes(root))
 
 
 def _list_table(path: Path, options: ReadOptions, split_rule: str = "") -> Listing:

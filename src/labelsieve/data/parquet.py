@@ -119,11 +119,29 @@ def _n_rows(paths: Sequence[Path | str]) -> int:
 
 def _read(paths: Sequence[Path | str], column: str) -> pa.ChunkedArray:
     """One column (or one field of a struct, ``image.path``) of all files."""
+    tables = [_ask(path, lambda file: file.read(columns=[column])) for path in paths]
+    for path, table in zip(paths, tables, strict=True):
+        if not table.num_columns:
+            raise InputError(f"{path} has no column {column!r}, which {paths[0]} has")
     try:
-        tables = [with_parquet(path, lambda file: file.read(columns=[column])) for path in paths]
-        return pa.chunked_array([chunk for t in tables for chunk in t.column(0).chunks] or [[]])
-    except (OSError, KeyError, IndexError, pa.ArrowException) as error:
-        raise InputError(f"cannot read column {column!r} of {paths[0]}: {error}") from error
+        plain = [_without_dictionary(table) for table in tables] if _differ(tables) else tables
+        return pa.concat_tables(plain, promote_options="permissive").column(0)
+    except pa.ArrowException as error:
+        kinds = {str(t.schema.types[0]): p for p, t in zip(paths, tables, strict=True)}
+        found = ", ".join(f"{kind} in {path}" for kind, path in kinds.items())
+        raise InputError(
+            f"column {column!r} has types that do not go together: {found}; write the files alike"
+        ) from error
+
+
+def _differ(tables: Sequence[pa.Table]) -> bool:
+    return len({str(table.schema.types[0]) for table in tables}) > 1
+
+
+def _without_dictionary(table: pa.Table) -> pa.Table:
+    kind = table.schema.types[0]
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return table.cast(pa.schema([(table.schema.names[0], kind)]))
 
 
 def _images(

@@ -160,8 +160,7 @@ def struct_bytes(cell: Any, root: str) -> bytes:
         cell = cell.get("bytes") or cell.get("path")
     if isinstance(cell, str) and cell:
         remote = is_url(root) or is_url(cell)
-        path = os.path.normpath(os.path.join(root, cell))
-        return read(join_url(root, cell)) if remote else read_file(path)
+        return read(join_url(root, cell)) if remote else read_file(_absolute(root, cell))
     if not cell:
         raise UnreadableImageError("no image given")
     return bytes(cell)
@@ -173,7 +172,16 @@ def struct_location(cell: Any, root: str) -> str | None:
         cell = None if cell.get("bytes") else cell.get("path")
     if is_url(root) or is_url(cell):
         return None
-    return os.path.normpath(os.path.join(root, cell)) if isinstance(cell, str) and cell else None
+    return _absolute(root, cell) if isinstance(cell, str) and cell else None
+
+
+def _absolute(root: str, cell: str) -> str:
+    """A path without "..", which beside a link to a folder means the parent of where it leads."""
+    path = os.path.join(root, cell)
+    if os.pardir in Path(path).parts:
+        folder, name = os.path.split(path)
+        path = os.path.join(os.path.realpath(folder), name)
+    return os.path.normpath(path)
 
 
 class ParquetSource(ImageSource):

@@ -17,6 +17,7 @@ from .sources import FileSource
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
+TABLES = (*SEPARATORS, *JSON_LINES, ".parquet", ".pq")
 
 
 def read_text_table(path: Path, options: ReadOptions) -> Listing:

@@ -53,7 +53,7 @@ def export_fiftyone(source: Path, out: Path) -> list[Path]:
     predictions: dict[str, Any] = {}
     taken = SafePaths()
     for row, cells in enumerate(scanned.table.to_dict("records")):
-        path = image_file(scanned.images, row, out, taken)
+        path = image_file(scanned, row, out, taken)
         if path is None:
             continue
         name = f"{row:08d}"
@@ -62,7 +62,7 @@ def export_fiftyone(source: Path, out: Path) -> list[Path]:
         labels[name] = _target(given[row], cells["p_given"], attributes)
         predictions[name] = _target(predicted[row], cells["p_predicted"], {})
     if len(files) < len(scanned.table):
-        log.warning("%d images cannot be read and are left out", len(scanned.table) - len(files))
+        log.warning("%d rows have no image file and are left out", len(scanned.table) - len(files))
     classes = list(scanned.class_names)
     write_json(out / "data.json", files)
     write_json(out / "labels.json", {"classes": classes, "labels": labels})

@@ -66,7 +66,7 @@ def export_label_studio(
     out.mkdir(parents=True, exist_ok=True)
     tasks, taken = [], SafePaths()
     for row, cells in zip(table.index.tolist(), table.to_dict("records"), strict=True):
-        path = image_file(scanned.images, row, out, taken)
+        path = image_file(scanned, row, out, taken)
         if path is not None:
             tasks.append(_task(cells, _address(path, root, prefix), scanned.detector))
     write_json(out / "tasks.json", tasks)

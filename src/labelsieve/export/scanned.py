@@ -16,8 +16,9 @@ from ..core.exceptions import InputError, UnreadableImageError
 from ..core.serialization import read_json
 from ..data import LabeledImages
 from ..detectors import LabelIssues
+from ..sieve.corrected import usual_ending
 from ..sieve.decision_files import decisions_of_scan
-from ..sieve.reopen import images_of_scan
+from ..sieve.reopen import check_outside, data_of_scan, images_of_scan
 from ..sieve.safe_paths import SafePaths
 
 log = logging.getLogger(__name__)
@@ -39,12 +40,15 @@ class Scanned:
         The scanned images, in the order of the table.
     detector : str
         Name of the detector.
+    data : Path or None
+        Where the scanned data lie, if they are on this machine.
     """
 
     table: pd.DataFrame
     class_names: tuple[str, ...]
     images: LabeledImages
     detector: str
+    data: Path | None
 
     def class_index(self, column: str) -> list[int | None]:
         """A column of label names as class indices; None where there is none."""
@@ -80,7 +84,8 @@ def read_scanned(source: Path, *, with_images: bool = True) -> Scanned:
         table[column] = pd.Series(cells, dtype="string")
     names = tuple(str(name) for name in read_json(source / "classes.json"))
     detector = next(iter(plain(table["detector"])), None) or "labelsieve"
-    return Scanned(table, names, images, detector)  # type: ignore[arg-type]
+    data = data_of_scan(source)
+    return Scanned(table, names, images, detector, data)  # type: ignore[arg-type]
 
 
 def plain(column: Any) -> list[Any]:
@@ -93,11 +98,17 @@ def record(row: Mapping[Any, Any], columns: Iterable[str]) -> dict[str, Any]:
     return {name: row[name] for name in columns if not _gone(row[name])}
 
 
-def image_file(images: LabeledImages, row: int, out: Path, taken: SafePaths) -> str | None:
+def image_file(scanned: Scanned, row: int, out: Path, taken: SafePaths) -> str | None:
     """The absolute path of an image; one that is embedded in a table is written below `out`.
 
     None where there is no image to read.
+
+    Raises
+    ------
+    InputError
+        If it would be written into the folder of the data.
     """
+    images = scanned.images
     path = images.location(row)
     if path is not None and _is_text(path) and os.path.isfile(path):
         return path
@@ -105,7 +116,8 @@ def image_file(images: LabeledImages, row: int, out: Path, taken: SafePaths) -> 
         content = images.read_bytes(row)
     except UnreadableImageError:
         return None
-    target = out / taken.path(IMAGES, str(images.file_names[row]))
+    check_outside(out, scanned.data)
+    target = out / taken.path(IMAGES, str(images.file_names[row]), ending=usual_ending(content))
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(content)
     return str(target.resolve())

@@ -23,7 +23,7 @@ from .changes import CHANGES, HELD_BACK, RECORD, Change, write_changes
 from .corrected import WRITERS
 from .decision_files import decisions_of_scan, read_decisions
 from .decisions import Decisions, hold
-from .reopen import images_of_scan
+from .reopen import check_outside, data_of_scan, images_of_scan
 
 ACCEPTABLE = ("relabel", "drop")
 TEST_WORDS = "labels of test images stay as they are; --include-test changes them too"
@@ -96,7 +96,7 @@ def apply(
     images, problem = images_of_scan(scan)
     if images is None:
         raise InputError(f"{problem}; the data set of {scan} cannot be written")
-    source = _source_of(scan)
+    source = data_of_scan(scan)
     target = free_folder(out, source)
     issues = LabelIssues.load(scan)
     _check_labels(images, issues)
@@ -214,12 +214,7 @@ def staged(target: Path) -> Iterator[Path]:
 def free_folder(out: Path | str, source: Path | None) -> Path:
     """The folder to write, checked: new or empty, and not in the data that were read."""
     target = Path(os.path.abspath(Path(out).expanduser()))
-    real = Path(os.path.realpath(target))
-    if source is not None and source.is_dir() and real.is_relative_to(os.path.realpath(source)):
-        raise InputError(
-            f"{target} lies in the data set {source}, whose files are never changed; name a folder "
-            "elsewhere with -o"
-        )
+    check_outside(target, source)
     if target.exists() and not target.is_dir():
         raise InputError(f"{target} is a file; name a new folder with -o")
     if target.is_dir() and any(target.iterdir()):
@@ -229,12 +224,6 @@ def free_folder(out: Path | str, source: Path | None) -> Path:
 
 def _data_record(scan: Path) -> dict[str, Any]:
     return read_json(scan / "run.json").get("data", {})
-
-
-def _source_of(scan: Path) -> Path | None:
-    """Where the scanned data lie on this machine, if they do."""
-    name = _data_record(scan).get("source")
-    return Path(name) if name and Path(name).exists() else None
 
 
 def _check_labels(images: LabeledImages, issues: LabelIssues) -> None:

@@ -67,7 +67,7 @@ def write_copies(images: LabeledImages, before: Any, folder: Path) -> None:
         if content is None and images.location(row) is None:
             paths.append("")
             continue
-        ending = "" if content is None else _ending(content)
+        ending = "" if content is None else usual_ending(content)
         label, name = _label(images, row), str(images.file_names[row])
         path = taken.path(label, name, before[row], ending=ending)
         if content is not None:
@@ -226,7 +226,7 @@ def _file(images: LabeledImages, row: int, how: str, *, text: bool = True) -> st
     return path
 
 
-def _ending(content: bytes) -> str:
+def usual_ending(content: bytes) -> str:
     """The usual ending of an image by its content."""
     try:
         with Image.open(io.BytesIO(content)) as image:

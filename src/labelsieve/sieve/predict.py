@@ -10,6 +10,7 @@ import pandas as pd
 from ..core.exceptions import InputError
 from ..core.serialization import atomic_path
 from ..data import load_images
+from ..data.load import would_be_data
 from ..tuners import load_tuner
 
 
@@ -58,6 +59,11 @@ def predict_file(
         raise InputError(f"the output must be a .parquet file, not {out}")
     if out.exists() and not force:
         raise InputError(f"{out} exists; add --force to replace it")
+    if would_be_data(out, data):
+        raise InputError(
+            f"{out} lies among the images of {data}, where it would be read as the table of them; "
+            "name a file elsewhere with -o"
+        )
     tuner = load_tuner(model, backbone=backbone, device=device, offline=offline)
     images = load_images(
         data,

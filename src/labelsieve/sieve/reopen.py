@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ..core.exceptions import InputError, LabelSieveError
 from ..core.serialization import read_json
 from ..data import LabeledImages, load_images
 from ..detectors.issues import read_issues
+
+
+def data_of_scan(folder: Path) -> Path | None:
+    """Where the scanned data lie on this machine, if they do."""
+    name = read_json(folder / "run.json").get("data", {}).get("source")
+    return Path(name) if name and Path(name).exists() else None
+
+
+def check_outside(target: Path, data: Path | None) -> None:
+    """Refuse to write images into the folder of the data, where they would be read as data.
+
+    Raises
+    ------
+    InputError
+        If `target` lies in `data`.
+    """
+    real = Path(os.path.realpath(target))
+    if data is not None and data.is_dir() and real.is_relative_to(os.path.realpath(data)):
+        raise InputError(
+            f"{target} lies in the data set {data}, whose files are never changed; name a folder "
+            "elsewhere with -o"
+        )
 
 
 def images_of_scan(folder: Path | str) -> tuple[LabeledImages | None, str | None]:
