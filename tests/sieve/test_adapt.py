@@ -150,7 +150,7 @@ def test_issues_of_other_data_are_refused(images):
 
 def test_issues_that_believe_no_label_are_told(images):
     table = issues_of(images, []).table.assign(is_label_issue=True, action="review")
-    with pytest.raises(InputError, match=r"no label of the 24 .* --baseline ce without --issues"):
+    with pytest.raises(InputError, match=r"no label of the 24 .*--baseline ce without --issues"):
         believed_images(images, LabelIssues(table))
 
 
