@@ -116,7 +116,8 @@ def markdown(records: dict, args) -> str:
         "fitted scale, with the gradient of the positive context shortened, and with both, the "
         "default. Fitted to nine of ten rows; the agreement with the given labels of the tenth "
         "needs no truth. F1, average precision and accuracy are of the training rows against true "
-        "labels. Mean ± standard deviation over n seeds; a seed decides rows, noise and training.",
+        "labels. Mean ± standard deviation (n - 1) over n seeds; a seed decides rows, noise and "
+        "training.",
         "",
         "| problem | start | variant | n | " + " | ".join(COLUMNS.values()) + " |",
         "|---" * (len(COLUMNS) + 4) + "|",
@@ -131,7 +132,7 @@ def summary(group: pd.DataFrame, name: str) -> str:
     """One figure of the seeds of a row."""
     if name == "worst":
         return f"{group['held_out'].min():.3f}"
-    return f"{group[name].mean():.3f} ± {group[name].std(ddof=0):.3f}"
+    return f"{group[name].mean():.3f} ± {group[name].std():.3f}"
 
 
 def main() -> None:

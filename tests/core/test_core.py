@@ -89,6 +89,17 @@ def test_files_round_trip_and_damage_is_said(tmp_path, monkeypatch):
         write_json(tmp_path / "c.json", float("nan"))
 
 
+def test_tensors_in_shared_memory_are_saved_under_all_their_names(tmp_path):
+    row = torch.arange(4.0)
+    save_tensors(tmp_path / "t.safetensors", {"a": row, "b": row, "end": row[2:]})
+    found = load_tensors(tmp_path / "t.safetensors")
+    assert {name: tensor.tolist() for name, tensor in found.items()} == {
+        "a": [0, 1, 2, 3],
+        "b": [0, 1, 2, 3],
+        "end": [2, 3],
+    }
+
+
 def test_seeds():
     assert numpy_generator(0).random() == np.random.default_rng(0).random()
     a, b = (torch.rand(3, generator=torch_generator(0)) for _ in range(2))

@@ -148,6 +148,12 @@ def test_issues_of_other_data_are_refused(images):
         believed_images(images.with_labels(labels), issues)
 
 
+def test_issues_that_believe_no_label_are_told(images):
+    table = issues_of(images, []).table.assign(is_label_issue=True, action="review")
+    with pytest.raises(InputError, match=r"no label of the 24 .*--baseline ce without --issues"):
+        believed_images(images, LabelIssues(table))
+
+
 def test_fewer_images_than_issues_is_fine(images, caplog):
     issues = issues_of(images, [])
     assert len(believed_images(images.subset(np.arange(10)), issues).images) == 10

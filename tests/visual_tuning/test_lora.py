@@ -79,6 +79,14 @@ def test_a_method_that_peft_cannot_merge(backbone, pixels):
     assert torch.equal(run(backbone, pixels), plain)
 
 
+@pytest.mark.parametrize("method", ["lily", "randlora"])
+def test_methods_whose_layers_share_tensors_are_saved(backbone, pixels, method, tmp_path):
+    tuning = shake(make("lora", backbone, method=method))
+    tuning.save(tmp_path / "tuning.safetensors")
+    other = make("lora", backbone, 1, method=method).load(tmp_path / "tuning.safetensors")
+    assert torch.equal(run(backbone, pixels, other), run(backbone, pixels, tuning))
+
+
 def test_fields_of_the_configuration_reach_peft(backbone, pixels):
     plain = make("lora", backbone, r=4)
     ranked = make("lora", backbone, r=4, method_params={"use_rslora": True})
@@ -109,6 +117,8 @@ def test_dropout_follows_the_mode_of_the_tuning_not_of_the_tower(backbone, pixel
         ({"method_params": {"bias": "all"}}, "'lora' has no bias"),
         ({"method": "adalora"}, "peft refuses the settings of 'adalora'"),
         ({"method": "c3a"}, "peft cannot put 'c3a' into this vision tower"),
+        ({"method_params": {"init_lora_weights": "pissa"}}, "change the weights of the vision tow"),
+        ({"method_params": {"init_lora_weights": "olora"}}, "change the weights of the vision tow"),
         ({"r": 0}, "r must be an integer in 1..inf, not 0"),
     ],
 )

@@ -131,7 +131,7 @@ def has_header(path: Path | str, columns: Sequence[str]) -> bool:
 
 
 def save_tensors(path: Path | str, tensors: dict[str, torch.Tensor]) -> None:
-    """Write tensors to one safetensors file, atomically.
+    """Write tensors to one safetensors file, atomically; shared ones under each of their names.
 
     Raises
     ------
@@ -142,9 +142,21 @@ def save_tensors(path: Path | str, tensors: dict[str, torch.Tensor]) -> None:
 
     with atomic_path(path) as partial:
         try:
-            save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial)
+            save_file(_apart(tensors), partial)
         except SafetensorError as error:
             raise OSError(f"cannot write {path}: {error}") from error
+
+
+def _apart(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Contiguous tensors on the CPU, no two in the same memory, which safetensors refuses."""
+    found: dict[str, torch.Tensor] = {}
+    memory: set[int] = set()
+    for name, tensor in tensors.items():
+        plain = tensor.detach().cpu().contiguous()
+        place = plain.untyped_storage().data_ptr()
+        found[name] = plain.clone() if place in memory else plain
+        memory.add(place)
+    return found
 
 
 def load_tensors(path: Path | str) -> dict[str, torch.Tensor]:

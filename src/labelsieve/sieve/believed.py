@@ -67,7 +67,11 @@ def believed_images(
             n_relabeled = int((suggested >= 0).sum())
     kept = np.flatnonzero(labels >= 0)
     if len(kept) == 0:
-        raise InputError(f"no label of the {len(images)} images is believed; nothing to train on")
+        raise InputError(
+            f"no label of the {len(images)} images is believed, so there is nothing to train on; "
+            "scan with another model or detector, or train on all given labels (--baseline ce "
+            "without --issues)"
+        )
     _warn_of_lost_classes(images, labels)
     chosen = images.with_labels(labels).subset(kept)
     return Believed(chosen, len(images), n_relabeled)

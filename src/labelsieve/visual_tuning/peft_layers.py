@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..core.exceptions import InputError
@@ -40,6 +42,7 @@ def inject(encoder: nn.Module, config: Any, method: str) -> dict[str, Any]:
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     frozen = [(parameter, parameter.requires_grad) for parameter in encoder.parameters()]
+    targets = _weights_of_targets(encoder, config.target_modules)
     wrappers: dict[str, Any] = {}
     try:
         inject_adapter_in_model(config, encoder)
@@ -59,7 +62,31 @@ def inject(encoder: nn.Module, config: Any, method: str) -> dict[str, Any]:
         encoder.__dict__.pop("peft_config", None)  # the note that peft leaves on a model
         for parameter, flag in frozen:
             parameter.requires_grad_(flag)
+        changed = _put_back(targets)
+    if changed:
+        raise InputError(
+            f"these settings of {method!r} change the weights of the vision tower, which stays "
+            "frozen; leave out the initialisation in method_params (pissa, olora and the like)"
+        )
     return wrappers
+
+
+def _weights_of_targets(encoder: nn.Module, pattern: str) -> list[tuple[nn.Parameter, Tensor]]:
+    """The parameters that peft may write to while it makes its layers, with copies of them."""
+    return [
+        (parameter, parameter.detach().clone())
+        for path, module in encoder.named_modules()
+        if re.fullmatch(pattern, path)
+        for parameter in module.parameters()
+    ]
+
+
+def _put_back(targets: list[tuple[nn.Parameter, Tensor]]) -> bool:
+    """Whether peft changed a weight (PiSSA moves a part of it into its own); undone."""
+    changed = [(parameter, was) for parameter, was in targets if not torch.equal(parameter, was)]
+    for parameter, was in changed:
+        parameter.data = was
+    return bool(changed)
 
 
 def replace(encoder: nn.Module, path: str, module: nn.Module) -> None:
