@@ -155,7 +155,8 @@ def test_images_that_cannot_be_read_are_told_with_the_reason(tmp_path, tiny_clip
     table.write_text("label, image\n" + "".join(f"{name}, {name}.png\n" for name in names))
     start = ("--model", tiny_clip_dir, "--tuner", "zero-shot")
     result = CliRunner().invoke(app, [*map(str, ("scan", table, "-o", tmp_path / "o", *start))])
-    why = "3 of 3 images cannot be read, such as ' red.png': file not found"
+    why = "3 of 3 images cannot be read, such as ' red.png': file not found: "
+    why += str(tmp_path / " red.png")
     assert why in str(result.exception)
     photos = write_colour_tree(tmp_path / "photos")
     (photos / "red" / "broken.png").write_bytes(b"")

@@ -136,9 +136,10 @@ def _raise(error: Exception):
 
 def test_a_vanished_file_is_a_row(tmp_path: Path, backbone):
     images = load_images(write_tree(tmp_path / "tree", digits(60)))
-    Path(str(images.location(7))).unlink()
+    gone = Path(str(images.location(7)))
+    gone.unlink()
     found = encode_all(blocks_of_images(images, 40), backbone, tmp_path / "f")
-    assert found.features().errors == {7: "file not found"}
+    assert found.features().errors == {7: f"file not found: {gone}"}
     assert found.n_rows == 60
 
 

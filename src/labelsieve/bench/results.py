@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,8 @@ def load_results(results: Path | str) -> tuple[Suite, pd.DataFrame]:
     results = Path(results)
     if not (results / SUITE_FILE).is_file():
         raise InputError(
-            f"{results} holds no results of a benchmark; run `labelsieve bench SUITE -o {results}`"
+            f"{results} holds no results of a benchmark; run "
+            f"`labelsieve bench SUITE -o {shlex.quote(str(results))}`"
         )
     kept = read_json(results / SUITE_FILE)
     suite = parse_suite(json.dumps({"name": kept["name"], **kept["suite"]}), f"suite in {results}")

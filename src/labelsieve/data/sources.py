@@ -40,7 +40,7 @@ def read_file(path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read()
     except FileNotFoundError as error:
-        raise UnreadableImageError("file not found") from error
+        raise UnreadableImageError(f"file not found: {path}") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
         reason = getattr(error, "strerror", None) or str(error)
         raise UnreadableImageError(f"file cannot be read: {reason}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,13 +77,14 @@ def read_scan(folder: Path) -> ScanResult:
     """
     if not folder.is_dir():
         raise InputError(
-            f"{folder} is not a folder; run `labelsieve scan DATA -o {folder}` to make it"
+            f"{folder} is not a folder; run "
+            f"`labelsieve scan DATA -o {shlex.quote(str(folder))}` to make it"
         )
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
         raise InputError(
             f"{folder} is not the output of a finished scan, it has no {', '.join(missing)}; "
-            f"run `labelsieve scan DATA -o {folder}` first"
+            f"run `labelsieve scan DATA -o {shlex.quote(str(folder))}` first"
         )
     counts, issues = _read_issues(folder / "issues.parquet")
     classes = [str(name) for name in _read_kind(folder / "classes.json", list)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from ..core.exceptions import InputError
@@ -34,7 +35,8 @@ def export_decisions(folder: Path | str, target: Path | str) -> int:
     """
     found = decisions_of_scan(Path(folder))
     if found is None:
-        raise InputError(f"{folder} holds no decisions yet; run `labelsieve review {folder}` first")
+        command = f"labelsieve review {shlex.quote(str(folder))}"
+        raise InputError(f"{folder} holds no decisions yet; run `{command}` first")
     if Path(target).exists() and not has_header(target, COLUMNS):
         raise InputError(f"{target} exists and holds no decisions; name another file")
     try:

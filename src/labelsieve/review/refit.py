@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 import subprocess
 import sys
 import threading
@@ -37,7 +38,8 @@ def scan_command(folder: Path, run: dict[str, Any]) -> list[str]:
     """
     config, data = run.get("config") or {}, run.get("data") or {}
     source, detector = data.get("source"), config.get("detector")
-    by_hand = f"scan again with `labelsieve scan DATA -o {folder} --force --decisions {folder}`"
+    quoted = shlex.quote(str(folder))
+    by_hand = f"scan again with `labelsieve scan DATA -o {quoted} --force --decisions {quoted}`"
     if not source or not detector:
         raise InputError(f"run.json does not say how this scan was made; {by_hand}")
     if config.get("tuner_params"):

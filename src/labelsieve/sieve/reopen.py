@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 from ..core.exceptions import InputError, LabelSieveError
@@ -56,7 +57,8 @@ def images_of_scan(folder: Path | str) -> tuple[LabeledImages | None, str | None
     folder = Path(folder)
     if not (folder / "run.json").exists():
         raise InputError(
-            f"{folder} holds no finished scan (no run.json); run `labelsieve scan DATA -o {folder}`"
+            f"{folder} holds no finished scan (no run.json); run "
+            f"`labelsieve scan DATA -o {shlex.quote(str(folder))}`"
         )
     read = read_json(folder / "run.json").get("data", {})
     if not read.get("source"):
