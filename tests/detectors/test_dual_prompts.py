@@ -170,15 +170,17 @@ def test_an_image_that_is_gone_after_the_training_is_not_judged(
     images = load_images(write_colour_tree(tmp_path, per_class=8))
     final_logits = DualPrompts._final_logits
 
+    path = tmp_path / images.ids[3]
+
     def gone(*arguments):
-        (tmp_path / images.ids[3]).unlink()
+        path.unlink()
         return final_logits(*arguments)
 
     monkeypatch.setattr(DualPrompts, "_final_logits", gone)
     found = DualPrompts(tiny_backbone, visual_tuning="lora", epochs=2, batch_size=8).fit(images)
     row = found.issues_.table.iloc[3]
     assert (row["action"], row["is_label_issue"], row["error"]) == (
-        "unreadable", False, "file not found",
+        "unreadable", False, f"file not found: {path}",
     )  # fmt: skip
     for values in (found.label_score_, found.p_clean_, found.probabilities_[:, 0]):
         assert np.flatnonzero(np.isnan(values)).tolist() == [3]
