@@ -20,8 +20,7 @@ from ..data.load import tar_shards
 from ..sieve import LabelSieve, ScanResult
 from ..sieve.claimed import claimed
 from ..sieve.decisions import Decisions
-from ..sieve.scan import check_free, scan_claimed
-from ..sieve.self_check import check_flips
+from ..sieve.scan import check_free, scan
 from .blocks import Block, TarBlock, blocks_of_images, plan_digest
 from .cluster import run_tasks
 from .encode import encode_block, missing_blocks
@@ -116,25 +115,24 @@ def scan_on_ray(
             return scan_streamed(
                 found, images, out, sieve, options, wanted, record, cluster, fit_rows, tell
             )
-        if images is None:
-            images = found.images(options)
-        for note in found.notes():
-            tell(f"note: {note}")
-        if self_check is not None:
-            check_flips(self_check, int(images.labeled.sum()))
-        return scan_claimed(
-            images,
-            out,
-            sieve,
-            source=source,
-            command=command,
-            decisions=decisions,
-            budget=budget,
-            self_check=self_check,
-            finish=finish,
-            features=found.features(),
-            record=record,
-        )
+    if images is None:
+        images = found.images(options)
+    for note in found.notes():
+        tell(f"note: {note}")
+    return scan(
+        images,
+        out,
+        sieve,
+        source=source,
+        command=command,
+        decisions=decisions,
+        budget=budget,
+        self_check=self_check,
+        force=force,
+        finish=finish,
+        features=found.features(),
+        record=record,
+    )
 
 
 def _describe(images: LabeledImages | None, blocks: Sequence[Block], tell: Any) -> None:

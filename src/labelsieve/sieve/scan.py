@@ -122,54 +122,25 @@ def scan(
     if self_check is not None:
         check_flips(self_check, int(images.labeled.sum()))
     with claimed(out, partial(check_free, out, force), what="scan"):
-        return scan_claimed(
-            images,
-            out,
-            sieve,
-            source=source,
-            command=command,
-            decisions=decisions,
-            budget=budget,
-            self_check=self_check,
-            finish=finish,
-            features=features,
-            record=record,
-        )
-
-
-def scan_claimed(
-    images: LabeledImages,
-    out: Path,
-    sieve: LabelSieve,
-    *,
-    source: dict[str, Any] | None,
-    command: str,
-    decisions: Decisions | None,
-    budget: int | None,
-    self_check: float | None,
-    finish: Callable[[Path, LabeledImages], Any] | None,
-    features: ImageFeatures | None,
-    record: dict[str, Any] | None,
-) -> ScanResult:
-    """What `scan` does in a folder that is `claimed`."""
-    work, stage = out / WORK, out / WORK / "stage"
-    if is_unfinished(out):
-        log.warning("continuing the unfinished scan in %s", out)
-    sieve.fit(images, workspace=work, decisions=decisions, features=features)
-    shutil.rmtree(stage, ignore_errors=True)
-    stage.mkdir(parents=True)
-    sieve.issues_.save(stage)
-    if self_check is not None:
-        sieve.summary_["self_check"] = sieve.rehearse(images, self_check)
-    if budget is not None:
-        sieve.summary_["budget"] = _write_first(stage / FIRST, sieve, budget)
-    if sieve.held_ is not None:
-        sieve.held_.decisions.save(stage / TABLE)
-    write_fitted(stage, sieve, images, run_record(sieve, images, source, command) | (record or {}))
-    if finish is not None:
-        finish(stage, images)
-    publish(stage, out)
-    shutil.rmtree(work, ignore_errors=True)
+        work, stage = out / WORK, out / WORK / "stage"
+        if is_unfinished(out):
+            log.warning("continuing the unfinished scan in %s", out)
+        sieve.fit(images, workspace=work, decisions=decisions, features=features)
+        shutil.rmtree(stage, ignore_errors=True)
+        stage.mkdir(parents=True)
+        sieve.issues_.save(stage)
+        if self_check is not None:
+            sieve.summary_["self_check"] = sieve.rehearse(images, self_check)
+        if budget is not None:
+            sieve.summary_["budget"] = _write_first(stage / FIRST, sieve, budget)
+        if sieve.held_ is not None:
+            sieve.held_.decisions.save(stage / TABLE)
+        run = run_record(sieve, images, source, command) | (record or {})
+        write_fitted(stage, sieve, images, run)
+        if finish is not None:
+            finish(stage, images)
+        publish(stage, out)
+        shutil.rmtree(work, ignore_errors=True)
     return ScanResult(out, sieve, images)
 
 
