@@ -207,6 +207,11 @@ def test_predictions_of_unlabeled_images(images, tmp_path, tiny_backbone):
     assert table["predicted_label"].isna().tolist() == [False, True]
     with pytest.raises(InputError, match="add --force"):
         predict_file(out, str(flat), tmp_path / "p.parquet")
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "two.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"none of the 1 image in .*none can be read"):
+        predict_file(out, str(tmp_path / "none"), tmp_path / "none.parquet")
+    assert not (tmp_path / "none.parquet").exists()
     (tmp_path / "new" / "2024").mkdir(parents=True)  # one folder, which is no class
     (tmp_path / "new" / "2024" / "one.png").write_bytes(png())
     assert predict_file(out, str(tmp_path / "new"), tmp_path / "q.parquet") == (1, 0)

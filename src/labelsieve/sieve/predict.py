@@ -9,6 +9,7 @@ import pandas as pd
 
 from ..core.exceptions import InputError
 from ..core.serialization import atomic_path
+from ..core.text import counted
 from ..data import load_images
 from ..data.load import would_be_data
 from ..tuners import load_tuner
@@ -52,7 +53,7 @@ def predict_file(
     Raises
     ------
     InputError
-        If the output exists or the input cannot be used.
+        If the output exists, the input cannot be used, or none of the images can be read.
     """
     out = Path(out)
     if out.suffix != ".parquet":
@@ -76,6 +77,11 @@ def predict_file(
     )
     p = tuner.predict_proba(images)
     readable = ~np.isnan(p[:, 0])
+    if not readable.any():
+        raise InputError(
+            f"none of the {counted(len(images), 'image')} in {data} can be read; look whether the "
+            "files are there and open as images"
+        )
     names = np.array([*tuner.class_names_, None], dtype=object)
     predicted = np.where(readable, np.nan_to_num(p).argmax(axis=1), -1)
     table = pd.DataFrame(
