@@ -131,6 +131,32 @@ def test_an_archive_beside_what_was_unpacked_from_it_is_no_data(tmp_path: Path):
     assert load_images(tmp_path).class_names == ("a", "b")
 
 
+@pytest.mark.parametrize("pattern", ["photos-{}-000.tar", "{}_000.tar", "{}/000.tar"])
+def test_shards_of_one_split_are_read(tmp_path: Path, pattern: str):
+    for split, key in (("train", "x/1"), ("val", "x/22")):
+        path = tmp_path / pattern.format(split)
+        path.parent.mkdir(exist_ok=True)
+        shard(path, [key], "dog")
+    names = {"class_names": ["dog", "cat"]}
+    assert load_images(str(tmp_path), **names).ids.tolist() == ["x/1"]
+    images = load_images(str(tmp_path), split="validation", **names)
+    assert images.ids.tolist() == ["x/22"]
+    assert pattern.format("val") in images.rule
+    assert images.read_bytes(0) == png(4)
+    with pytest.raises(InputError, match=r"there is no split 'test'; choose one .*train, val"):
+        load_images(str(tmp_path), split="test", **names)
+
+
+def test_shards_whose_names_are_no_splits_are_read_together(tmp_path: Path):
+    for name, key in (("train-0.tar", "1"), ("train-test-0.tar", "2"), ("more.tar", "3")):
+        shard(tmp_path / name, [key], "dog")
+    names = {"class_names": ["dog", "cat"]}
+    assert sorted(load_images(str(tmp_path), **names).ids) == ["1", "2", "3"]
+    for data in (tmp_path, tmp_path / "train-{0..0}.tar"):
+        with pytest.raises(InputError, match="the data have no splits; leave out split='train'"):
+            load_images(str(data), split="train", **names)
+
+
 def test_hidden_shards_are_passed_over(tmp_path: Path):
     shard(tmp_path / "a.tar", ["1"], "cat")
     shard(tmp_path / "b.tar", ["2"], "dog")

@@ -23,6 +23,7 @@ EXTENSIONS = frozenset(
 )
 """What counts as an image file; one that cannot be decoded becomes an unreadable row."""
 
+SHARDS = (".parquet", ".tar")
 _SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
@@ -56,7 +57,9 @@ def choose_split(names: list[str], split: str | None, where: str) -> str:
 
 
 def split_folders(root: Path) -> list[str]:
-    """Names of the split folders, if no other holds images and one has sub-folders or a table.
+    """Names of the split folders, if no other holds images and one has sub-folders or tables.
+
+    Parquet and tar shards count as tables.
 
     A class called "train" beside other classes, or "train" and "test" holding images directly,
     is therefore a class.
@@ -65,7 +68,7 @@ def split_folders(root: Path) -> list[str]:
     names = [name for name in folders if split_name(name)]
     inner = [entry for name in names for entry in visible(root / name)]
     nested = any(
-        _is_folder(entry) or entry.name.startswith("metadata.") or entry.name.endswith(".parquet")
+        _is_folder(entry) or entry.name.startswith("metadata.") or entry.name.endswith(SHARDS)
         for entry in inner
     )
     return names if nested and not holds_images(root, set(folders) - set(names)) else []

@@ -14,6 +14,7 @@ from .folders import (
     holds_images,
     read_class_folders,
     split_folders,
+    split_name,
     visible,
     walk_images,
 )
@@ -111,7 +112,7 @@ def _kind(data: Any) -> str:
 
 def _list(name: str, path: Path, options: ReadOptions) -> Listing:
     """The listing by the reader that fits a path, URL or hub id."""
-    shards = tar_shards(name)
+    shards = tar_shards(name, options.split)
     if shards:
         return read_tars(shards, options)
     if is_url(name):
@@ -126,7 +127,7 @@ def _list(name: str, path: Path, options: ReadOptions) -> Listing:
     raise InputError(f"there is no file or folder {name!r}; give the path of a folder or table")
 
 
-def tar_shards(name: str) -> list[str]:
+def tar_shards(name: str, split: str | None = None) -> list[str]:
     """The tar shards that a name stands for; none when it stands for something else.
 
     Parameters
@@ -135,7 +136,28 @@ def tar_shards(name: str) -> list[str]:
         A ``.tar`` file or URL, one with a range (``photos-{000..127}.tar``), or a folder whose
         files include tar shards. Beside a metadata table, or folders with images in them, they are
         taken for the archive that these were unpacked from.
+    split : str, optional
+        Which of the splits that the shards of a folder are named after (``train-000.tar``), or
+        that its sub-folders are.
+
+    Raises
+    ------
+    InputError
+        If there is no such split.
     """
+    found = _tars(name)
+    if name.lower().endswith(".tar"):
+        _refuse_split(name, split)
+    elif found:
+        return _of_split(found, split, name)
+    elif not is_url(name) and (root := Path(name).expanduser()).is_dir() and not _metadata(root):
+        splits = split_folders(root)
+        return _tars(str(root / choose_split(splits, split, name))) if splits else []
+    return found
+
+
+def _tars(name: str) -> list[str]:
+    """The shards of a name, of all splits."""
     if name.lower().endswith(".tar"):
         return expand_braces(name)
     if is_url(name):
@@ -148,6 +170,19 @@ def tar_shards(name: str) -> list[str]:
     if found and (_metadata(path) or any("/" in name for name in walk_images(path).names)):
         return []
     return [str(file) for file in found]
+
+
+def _of_split(shards: list[str], split: str | None, where: str) -> list[str]:
+    """The shards of a split, where each has one split in its name; otherwise all."""
+    groups: dict[str, list[str]] = {}
+    for shard in shards:
+        words = re.findall("[a-z]+", shard.rpartition("/")[2].lower())
+        named = {word for word in words if split_name(word)}
+        groups.setdefault(named.pop() if len(named) == 1 else "", []).append(shard)
+    if "" not in groups:
+        return groups[choose_split(list(groups), split, where)]
+    _refuse_split(where, split)
+    return shards
 
 
 def _files(folder: Path, pattern: str) -> list[Path]:
@@ -177,7 +212,7 @@ def _list_folder(root: Path, options: ReadOptions, split_rule: str = "") -> List
     shards = _shards(root)
     if shards:
         return read_shards(root, shards, options)
-    _refuse_split(root, options)
+    _refuse_split(root, options.split)
     return read_class_folders(root, split_rule=split_rule)
 
 
@@ -207,12 +242,12 @@ def would_be_data(table: Path, data: Any) -> bool:
     root = Path(data).expanduser()
     if os.path.realpath(table.parent) not in map(os.path.realpath, (root, root / "data")):
         return False
-    first = tar_shards(str(root)) or is_saved_dataset(root) or _metadata(root)
+    first = _tars(str(root)) or is_saved_dataset(root) or _metadata(root)
     return not (first or split_folders(root) or _has_classes(root))
 
 
 def _list_table(path: Path, options: ReadOptions, split_rule: str = "") -> Listing:
-    _refuse_split(path, options)
+    _refuse_split(path, options.split)
     suffix = path.suffix.lower()
     if suffix not in TABLES:
         raise InputError(f"{path}: unknown kind of table {suffix!r}; allowed: {', '.join(TABLES)}")
@@ -221,6 +256,6 @@ def _list_table(path: Path, options: ReadOptions, split_rule: str = "") -> Listi
     return replace(listing, rule=listing.rule + split_rule)
 
 
-def _refuse_split(path: Path, options: ReadOptions) -> None:
-    if options.split is not None:
-        raise InputError(f"{path}: the data have no splits; leave out split={options.split!r}")
+def _refuse_split(path: Path | str, split: str | None) -> None:
+    if split is not None:
+        raise InputError(f"{path}: the data have no splits; leave out split={split!r}")

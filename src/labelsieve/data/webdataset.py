@@ -14,7 +14,7 @@ import numpy as np
 
 from ..core.exceptions import InputError, UnreadableImageError
 from ..core.validation import IntArray
-from .folders import EXTENSIONS
+from .folders import EXTENSIONS, split_name
 from .listing import Listing, ReadOptions
 from .remote import spec_beside
 from .sources import ImageSource
@@ -108,11 +108,11 @@ def read_tars(shards: Sequence[str], options: ReadOptions) -> Listing:
 
 def listing_of(shards: Sequence[str], parts: Sequence[TarRows], options: ReadOptions) -> Listing:
     """One listing of shards that were listed one by one."""
-    if options.split is not None:
-        raise InputError(f"{shards[0]}: tar shards have no splits; leave out {options.split!r}")
     keys = [key for part in parts for key in part.keys]
     number = np.repeat(np.arange(len(parts)), [len(part.keys) for part in parts])
     _check_keys(keys, number, shards)
+    folder, name = os.path.split(shards[0])
+    split = f"{os.path.basename(folder)}/" if split_name(os.path.basename(folder)) else ""
     more = f" and {len(shards) - 1} more" if len(shards) > 1 else ""
     return Listing(
         file_names=[name for part in parts for name in part.names],
@@ -123,7 +123,7 @@ def listing_of(shards: Sequence[str], parts: Sequence[TarRows], options: ReadOpt
             np.array([o for part in parts for o in part.offsets], dtype=np.int64),
             np.array([s for part in parts for s in part.sizes], dtype=np.int64),
         ),
-        rule=f"WebDataset tar shards {os.path.basename(shards[0])}{more}: labels from .cls",
+        rule=f"WebDataset tar shards {split}{name}{more}: labels from .cls",
         where=str(shards[0]),
         ids=keys,
         spec=spec_beside(shards[0]),

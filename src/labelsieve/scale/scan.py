@@ -94,7 +94,7 @@ def scan_on_ray(
         check_number(self_check, name="self_check", low=0.0, high=1.0)
     out, cluster, started = Path(out), cluster or Cluster(), time.perf_counter()
     options = ReadOptions(**(read or {}))
-    shards = tar_shards(data)
+    shards = tar_shards(data, options.split)
     images = None if shards else load_images(data, **(read or {}))
     blocks: list[Block] = (
         [TarBlock(number, shard) for number, shard in enumerate(shards)]
