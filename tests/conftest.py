@@ -7,7 +7,7 @@ from pathlib import Path
 
 # Both are read when the libraries are imported, so they are set before.
 os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models only lose by waiting for threads
+os.environ["OMP_NUM_THREADS"] = "1"  # tiny models only lose by waiting; the figures are of one
 
 import pytest
 
