@@ -180,10 +180,13 @@ def test_repeated_names_of_embedded_images_are_no_conflict(tmp_path):
     assert images.notes == ("1 row with a file name used before: ids end in #2, ...",)
 
 
-def test_shards_of_a_split(tmp_path):
+@pytest.mark.parametrize("prefix", ["", "photos-"])
+def test_shards_of_a_split(tmp_path, prefix):
     for split, k in (("train", 0), ("train", 1), ("test", 0)):
         columns = {"image": structs(3, path=f"{split}{k}-{{}}.png"), "label": [0, 1, 0]}
-        write_parquet(tmp_path / "data" / f"{split}-0000{k}-of-00002.parquet", columns, HF_LABELS)
+        write_parquet(
+            tmp_path / "data" / f"{prefix}{split}-0000{k}-of-00002.parquet", columns, HF_LABELS
+        )
     (tmp_path / "data" / "._train-00000-of-00002.parquet").write_bytes(b"of macOS")
     images = load_images(tmp_path)
     assert len(images) == 6

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from ..core.exceptions import InputError
 from ..core.text import counted
@@ -13,6 +15,8 @@ from .class_names import ClassSpec, read_classes_json
 from .listing import Listing, printable
 from .sources import FileSource
 from .tables import TABLES
+
+F = TypeVar("F", str, Path)
 
 EXTENSIONS = frozenset(
     (
@@ -54,6 +58,34 @@ def choose_split(names: list[str], split: str | None, where: str) -> str:
         return names[0]
     given = f"there is no split {split!r}" if split else "there is no split 'train'"
     raise InputError(f"{where}: {given}; choose one with split: {', '.join(sorted(names))}")
+
+
+def files_of_split(files: Sequence[F], split: str | None, where: str) -> tuple[list[F], str]:
+    """The files of a split, ``photos-train-000.tar``, and the words for it in a rule.
+
+    Unless each has the word for one split in its name, these are all files and no words.
+
+    Raises
+    ------
+    InputError
+        If `split` is not among them, or there are several without train and none was given.
+    """
+    groups: dict[str, list[F]] = {}
+    for file in files:
+        words = re.findall("[a-z]+", os.path.basename(file).lower())
+        named = {word for word in words if split_name(word)}
+        groups.setdefault(named.pop() if len(named) == 1 else "", []).append(file)
+    if "" in groups:
+        refuse_split(where, split)
+        return list(files), ""
+    chosen = choose_split(list(groups), split, where)
+    return groups[chosen], f", split {chosen!r}"
+
+
+def refuse_split(where: Path | str, split: str | None) -> None:
+    """Raise `InputError` if a split is asked for, of data that have none."""
+    if split is not None:
+        raise InputError(f"{where}: the data have no splits; leave out split={split!r}")
 
 
 def split_folders(root: Path) -> list[str]:

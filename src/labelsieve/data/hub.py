@@ -9,7 +9,7 @@ from typing import Any
 
 from ..core.exceptions import InputError, MissingExtraError
 from .columns import choose_columns
-from .folders import choose_split
+from .folders import choose_split, refuse_split
 from .listing import Listing, ReadOptions
 from .sources import DatasetSource
 from .tables import table_rule
@@ -83,8 +83,8 @@ def read_dataset(dataset: Any, options: ReadOptions, *, where: str = "the data s
     if isinstance(dataset, dict):
         chosen = choose_split(list(dataset), options.split, where)
         dataset, split_rule = dataset[chosen], f", split {chosen!r}"
-    elif options.split is not None:
-        raise InputError(f"{where}: the data have no splits; leave out split={options.split!r}")
+    else:
+        refuse_split(where, options.split)
     if not isinstance(dataset, datasets.Dataset):
         raise InputError(f"{where}: a {type(dataset).__name__} cannot be listed; give a Dataset")
     image, label = _columns(dataset, datasets, options, where)

@@ -11,10 +11,11 @@ from typing import Any
 from ..core.exceptions import InputError
 from .folders import (
     choose_split,
+    files_of_split,
     holds_images,
     read_class_folders,
+    refuse_split,
     split_folders,
-    split_name,
     visible,
     walk_images,
 )
@@ -147,9 +148,9 @@ def tar_shards(name: str, split: str | None = None) -> list[str]:
     """
     found = _tars(name)
     if name.lower().endswith(".tar"):
-        _refuse_split(name, split)
+        refuse_split(name, split)
     elif found:
-        return _of_split(found, split, name)
+        return files_of_split(found, split, name)[0]
     elif not is_url(name) and (root := Path(name).expanduser()).is_dir() and not _metadata(root):
         splits = split_folders(root)
         return _tars(str(root / choose_split(splits, split, name))) if splits else []
@@ -170,19 +171,6 @@ def _tars(name: str) -> list[str]:
     if found and (_metadata(path) or any("/" in name for name in walk_images(path).names)):
         return []
     return [str(file) for file in found]
-
-
-def _of_split(shards: list[str], split: str | None, where: str) -> list[str]:
-    """The shards of a split, where each has one split in its name; otherwise all."""
-    groups: dict[str, list[str]] = {}
-    for shard in shards:
-        words = re.findall("[a-z]+", shard.rpartition("/")[2].lower())
-        named = {word for word in words if split_name(word)}
-        groups.setdefault(named.pop() if len(named) == 1 else "", []).append(shard)
-    if "" not in groups:
-        return groups[choose_split(list(groups), split, where)]
-    _refuse_split(where, split)
-    return shards
 
 
 def _files(folder: Path, pattern: str) -> list[Path]:
@@ -212,7 +200,7 @@ def _list_folder(root: Path, options: ReadOptions, split_rule: str = "") -> List
     shards = _shards(root)
     if shards:
         return read_shards(root, shards, options)
-    _refuse_split(root, options.split)
+    refuse_split(root, options.split)
     return read_class_folders(root, split_rule=split_rule)
 
 
@@ -247,15 +235,10 @@ def would_be_data(table: Path, data: Any) -> bool:
 
 
 def _list_table(path: Path, options: ReadOptions, split_rule: str = "") -> Listing:
-    _refuse_split(path, options.split)
+    refuse_split(path, options.split)
     suffix = path.suffix.lower()
     if suffix not in TABLES:
         raise InputError(f"{path}: unknown kind of table {suffix!r}; allowed: {', '.join(TABLES)}")
     parquet = suffix in (".parquet", ".pq")
     listing = read_parquet([path], options) if parquet else read_text_table(path, options)
     return replace(listing, rule=listing.rule + split_rule)
-
-
-def _refuse_split(path: Path | str, split: str | None) -> None:
-    if split is not None:
-        raise InputError(f"{path}: the data have no splits; leave out split={split!r}")

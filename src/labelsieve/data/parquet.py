@@ -13,7 +13,7 @@ import pyarrow as pa
 from ..core.exceptions import InputError
 from .class_names import ClassSpec, clean_name, read_classes_json
 from .columns import choose_columns
-from .folders import choose_split, split_name
+from .folders import files_of_split
 from .labels import MISSING
 from .listing import Listing, ReadOptions
 from .sources import FileSource, ImageSource, ParquetSource, with_parquet
@@ -64,18 +64,11 @@ def read_parquet(
 
 def read_shards(folder: Path, paths: Sequence[Path], options: ReadOptions) -> Listing:
     """List a folder of parquet files; ``train-00000-of-00002.parquet`` belongs to split train."""
-    groups: dict[str, list[Path]] = {}
-    for path in sorted(paths):
-        groups.setdefault(path.stem.split("-", 1)[0], []).append(path)
-    if all(split_name(prefix) for prefix in groups):
-        chosen = choose_split(list(groups), options.split, str(folder))
-        return read_parquet(groups[chosen], options, split_rule=f", split {chosen!r}")
-    if options.split is not None:
-        raise InputError(f"{folder}: the data have no splits; leave out split={options.split!r}")
-    if len(groups) > 1:
-        names = ", ".join(path.name for path in sorted(paths)[:5])
+    files, rule = files_of_split(sorted(paths), options.split, str(folder))
+    if not rule and len({path.stem.split("-", 1)[0] for path in files}) > 1:
+        names = ", ".join(path.name for path in files[:5])
         raise InputError(f"{folder}: several tables ({names}, ...); give the path of one of them")
-    return read_parquet(next(iter(groups.values())), options)
+    return read_parquet(files, options, split_rule=rule)
 
 
 def class_features(schema: pa.Schema) -> dict[str, str | tuple[str, ...]]:

@@ -111,8 +111,9 @@ def listing_of(shards: Sequence[str], parts: Sequence[TarRows], options: ReadOpt
     keys = [key for part in parts for key in part.keys]
     number = np.repeat(np.arange(len(parts)), [len(part.keys) for part in parts])
     _check_keys(keys, number, shards)
-    folder, name = os.path.split(shards[0])
-    split = f"{os.path.basename(folder)}/" if split_name(os.path.basename(folder)) else ""
+    folder, first = os.path.split(shards[0])
+    if split_name(os.path.basename(folder)):
+        first = f"{os.path.basename(folder)}/{first}"
     more = f" and {len(shards) - 1} more" if len(shards) > 1 else ""
     return Listing(
         file_names=[name for part in parts for name in part.names],
@@ -123,7 +124,7 @@ def listing_of(shards: Sequence[str], parts: Sequence[TarRows], options: ReadOpt
             np.array([o for part in parts for o in part.offsets], dtype=np.int64),
             np.array([s for part in parts for s in part.sizes], dtype=np.int64),
         ),
-        rule=f"WebDataset tar shards {split}{name}{more}: labels from .cls",
+        rule=f"WebDataset tar shards {first}{more}: labels from .cls",
         where=str(shards[0]),
         ids=keys,
         spec=spec_beside(shards[0]),

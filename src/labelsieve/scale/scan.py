@@ -102,7 +102,6 @@ def scan_on_ray(
         else blocks_of_images(images, block_rows)
     )
     _describe(images, blocks, tell)
-    wanted = Wanted(source, command, budget, self_check, finish)
     with claimed(out, partial(check_free, out, force), what="scan"):
         ledger = Ledger(out / FEATURES)
         if (out / "run.json").exists():
@@ -111,6 +110,7 @@ def scan_on_ray(
         found.check_ids(images)
         record = {"scale": _record(found, cluster, fit_rows, time.perf_counter() - started)}
         if found.n_rows > fit_rows:
+            wanted = Wanted(source, command, budget, self_check, finish)
             check_streamed(sieve, decisions, found.n_rows, fit_rows)
             return scan_streamed(
                 found, images, out, sieve, options, wanted, record, cluster, fit_rows, tell
